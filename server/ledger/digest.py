@@ -1,0 +1,52 @@
+"""The hash chains: an account's running digest, a transaction's content hash, a batch's seal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import msgspec
+
+GENESIS = "0" * 64
+
+
+def entry_digest(
+    previous: str,
+    account: str,
+    seq: int,
+    amount: int,
+    held_change: int,
+    balance: int,
+    held: int,
+    transaction_id: str,
+) -> str:
+    """
+    The digest of one entry (contract, section 2): lower-case hex.
+
+    account: the account's name; amount, held_change, balance, held: minor units, own sense;
+    previous: the digest of the entry before, or GENESIS.
+    """
+    text = (
+        f"{previous}|{account}|{seq}|{amount}|{held_change}|{balance}|{held}|{transaction_id}"
+    )
+    return sha256(text.encode("ascii")).hexdigest()
+
+
+def content_hash(columns: Sequence[object], postings: Iterable[Sequence[object]]) -> str:
+    """
+    The hash over every column of a transaction and of its postings, as a compact JSON array.
+
+    columns: the stored transaction row without the hash itself; postings: stored rows, by account.
+    """
+    return sha256(msgspec.json.encode([columns, list(postings)])).hexdigest()
+
+
+def batch_seal(
+    previous: str, first: int, last: int, created_at: str, content_hashes: Iterable[str]
+) -> str:
+    """
+    The seal of the batch of positions `first` to `last`: it vouches for the batch's
+    transactions and, through `previous`, for all before them.
+    """
+    text = "|".join((previous, str(first), str(last), created_at, *content_hashes))
+    return sha256(text.encode("ascii")).hexdigest()

@@ -1,0 +1,149 @@
+"""Every refusal of the ledger: one class a code of the contract, its docstring the default message."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+
+class LedgerError(Exception):
+    """The ledger refused the request."""
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, detail: str | None = None, *, pointer: str | None = None, **extra: Any):
+        """
+        detail: one sentence for people; the class docstring where absent.
+        pointer: JSON pointer (RFC 6901) of the offending field, such as ``/amount``.
+        extra: further members of the problem document, such as ``required`` and ``available``.
+        """
+        self.detail = detail or inspect.cleandoc(type(self).__doc__ or "")
+        self.pointer = pointer
+        self.extra = extra
+        super().__init__(self.detail)
+
+
+class InvalidRequest(LedgerError):
+    """The request is malformed."""
+
+    code = "invalid_request"
+
+
+class NotAuthenticated(LedgerError):
+    """A valid token is needed."""
+
+    code = "not_authenticated"
+
+
+class NotAllowed(LedgerError):
+    """Your role does not allow this."""
+
+    code = "not_allowed"
+
+
+class NotFound(LedgerError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class InvalidAmount(LedgerError):
+    """The amount is not a valid amount of this asset."""
+
+    code = "invalid_amount"
+
+
+class UnknownAsset(LedgerError):
+    """There is no such asset."""
+
+    code = "unknown_asset"
+
+
+class UnknownBook(LedgerError):
+    """There is no such book."""
+
+    code = "unknown_book"
+
+
+class UnknownUser(LedgerError):
+    """The user has no account here, and this book opens accounts only explicitly."""
+
+    code = "unknown_user"
+
+
+class InsufficientFunds(LedgerError):
+    """The available funds do not cover this."""
+
+    code = "insufficient_funds"
+
+
+class IdempotencyKeyReused(LedgerError):
+    """This idempotency key was used for another request."""
+
+    code = "idempotency_key_reused"
+
+
+class InvalidCursor(LedgerError):
+    """The cursor or position is not valid here."""
+
+    code = "invalid_cursor"
+
+
+class AccountSuspended(LedgerError):
+    """The account is suspended: it takes credits but no debits."""
+
+    code = "account_suspended"
+
+
+class AccountFrozen(LedgerError):
+    """The account is frozen: it takes neither credits nor debits."""
+
+    code = "account_frozen"
+
+
+class AccountClosed(LedgerError):
+    """The account is closed."""
+
+    code = "account_closed"
+
+
+class Conflict(LedgerError):
+    """The state is not the one that the request expects."""
+
+    code = "conflict"
+
+
+class AccountInconsistent(LedgerError):
+    """The cached account does not equal its last entry; verify and repair it first."""
+
+    code = "account_inconsistent"
+
+
+class AlongsideFailed(LedgerError):
+    """A statement that should run alongside the change failed; ``__cause__`` tells which and why."""
+
+    code = "alongside_failed"
+
+
+class Overloaded(LedgerError):
+    """Too much is waiting, or the database cannot be reached; nothing was changed."""
+
+    code = "overloaded"
+
+
+class OutcomeUnknown(LedgerError):
+    """Whether this was committed could not be found out in time; repeat it with the same idempotency key."""
+
+    code = "outcome_unknown"
+
+
+class Paused(LedgerError):
+    """Changes are paused by an operator; reads go on."""
+
+    code = "paused"
+
+
+class SchemaMismatch(LedgerError):
+    """The database's schema does not fit this program."""
+
+    code = "schema_mismatch"
