@@ -1,0 +1,91 @@
+"""The assets and books that exist: a small snapshot, numbered, so that a stale one is noticed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import ROUND_CEILING, Decimal
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from .errors import InvalidRequest, UnknownAsset, UnknownBook
+from .money import check_range
+from .transaction_types import Side
+
+ASSET_CODE = re.compile(r"[A-Z0-9]{1,12}", re.ASCII)
+BOOK_NAME = re.compile(r"[a-z0-9][a-z0-9:_.-]{0,63}", re.ASCII)
+
+FIRST_ASSETS = {"USD": 2, "EUR": 2, "USDT": 6, "BTC": 8, "ETH": 9, "COIN": 0}
+FIRST_BOOKS = ("main", "demo")
+
+
+class Asset(Struct, frozen=True):
+    """What is counted: its code and how many decimals it has (0 to 12)."""
+
+    code: str
+    scale: int
+
+
+class Book(Struct, frozen=True, kw_only=True):
+    """
+    A separate set of accounts (contract, section 1).
+
+    default_floor: decimal string in whole units, or None for no limit; timezone: an IANA name;
+    starts_on, closed_through: dates in that zone, or None.
+    """
+
+    name: str
+    side: Side = "credit"
+    default_floor: str | None = "0"
+    accounts: str = "open"
+    self_service: bool = False
+    timezone: str = "UTC"
+    starts_on: str | None = None
+    closed_through: str | None = None
+
+    def floor_for(self, asset: Asset) -> int | None:
+        """The floor of a new account, in minor units; never below the book's own."""
+        if self.side == "debit" or self.default_floor is None:
+            return None
+        minor = Decimal(self.default_floor).scaleb(asset.scale)
+        return check_range(int(minor.to_integral_value(ROUND_CEILING)), pointer="/default_floor")
+
+    def local_date(self, moment: datetime) -> date:
+        """The day on which `moment` (aware) falls in the book's time zone."""
+        return moment.astimezone(ZoneInfo(self.timezone)).date()
+
+    def check_effective(self, moment: datetime) -> None:
+        """Raise InvalidRequest where nothing may be effective at `moment` in this book."""
+        day = self.local_date(moment).isoformat()
+        if self.starts_on is not None and day < self.starts_on:
+            raise InvalidRequest(
+                f"book {self.name!r} starts on {self.starts_on}", pointer="/effective_at"
+            )
+        if self.closed_through is not None and day <= self.closed_through:
+            raise InvalidRequest(
+                f"book {self.name!r} is closed through {self.closed_through}",
+                pointer="/effective_at",
+            )
+
+
+class Catalog(Struct, frozen=True):
+    """Every asset and book, and whether changes are paused, as of settings `version`."""
+
+    version: int
+    paused: bool
+    assets: Mapping[str, Asset]
+    books: Mapping[str, Book]
+
+    def asset(self, code: object) -> Asset:
+        """The asset `code`; raises UnknownAsset."""
+        if isinstance(code, str) and code in self.assets:
+            return self.assets[code]
+        raise UnknownAsset(f"there is no asset {str(code)[:40]!r}", pointer="/asset")
+
+    def book(self, name: object) -> Book:
+        """The book `name`; raises UnknownBook."""
+        if isinstance(name, str) and name in self.books:
+            return self.books[name]
+        raise UnknownBook(f"there is no book {str(name)[:80]!r}", pointer="/book")

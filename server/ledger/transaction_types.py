@@ -1,0 +1,132 @@
+"""The one registry of transaction types: what each does, to whom, and who may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from .errors import InvalidRequest
+
+Side = Literal["credit", "debit"]
+Direction = Literal["up", "down", "either", "none"]
+
+BOTH_SIDES: frozenset[Side] = frozenset(("credit", "debit"))
+CREDIT: frozenset[Side] = frozenset(("credit",))
+DEBIT: frozenset[Side] = frozenset(("debit",))
+
+
+class TransactionType(Struct, frozen=True, kw_only=True):
+    """
+    One type of transaction.
+
+    direction: how it moves the user's account in the ledger's credit-positive sense: ``up``
+    (more owed to the user, or less debt), ``down``, ``either``, or ``none`` (moves no money).
+    counter: the owner of the other side, ``user`` where that is another user's account.
+    counts: whether its net movements enter `total_in` and `total_out`.
+    sides: the sides of the books that take it. role: the least role that may ask for it.
+    lifts_suspension: a recharge does. passes_status: settlement and the like pass suspension,
+    freeze and pause.
+    """
+
+    name: str
+    direction: Direction
+    counter: str | None
+    counts: bool = False
+    reversible: bool = True
+    role: str = "admin"
+    sides: frozenset[Side] = BOTH_SIDES
+    lifts_suspension: bool = False
+    passes_status: bool = False
+
+    def sign(self, side: Side) -> int:
+        """The sign of its amounts in the own sense of an account in a book of `side`."""
+        if self.direction not in ("up", "down"):
+            return 0
+        return 1 if (self.direction == "up") == (side == "credit") else -1
+
+
+class TransactionTypes:
+    """The registered types, the contract's and the application's own, by name."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, TransactionType] = {kind.name: kind for kind in BUILT_IN}
+
+    def __getitem__(self, name: str) -> TransactionType:
+        """The type called `name`; raises InvalidRequest where none is."""
+        try:
+            return self._types[name]
+        except KeyError:
+            raise InvalidRequest(f"there is no transaction type {name!r}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __iter__(self) -> Iterator[TransactionType]:
+        return iter(self._types.values())
+
+    def register(self, kind: TransactionType) -> TransactionType:
+        """Add an application's own type; raises InvalidRequest where the name is taken."""
+        if self._types.get(kind.name, kind) != kind:
+            raise InvalidRequest(f"the transaction type {kind.name!r} exists already")
+        self._types[kind.name] = kind
+        return kind
+
+    def payments(self) -> list[TransactionType]:
+        """The types by which debt shrinks: they move a debit book's account up."""
+        return [t for t in self if t.counts and "debit" in t.sides and t.direction == "up"]
+
+    def charges(self) -> list[TransactionType]:
+        """The types by which a user is charged: counted, down, against the house."""
+        return [t for t in self if t.counts and t.direction == "down" and t.counter == "@house"]
+
+    def counted(self) -> list[TransactionType]:
+        """The types whose movements enter the totals."""
+        return [t for t in self if t.counts]
+
+
+BUILT_IN = (
+    TransactionType(
+        name="deposit", direction="up", counter="@world", counts=True, sides=CREDIT
+    ),
+    TransactionType(
+        name="recharge",
+        direction="up",
+        counter="@world",
+        counts=True,
+        sides=CREDIT,
+        lifts_suspension=True,
+    ),
+    TransactionType(
+        name="withdrawal",
+        direction="down",
+        counter="@world",
+        counts=True,
+        role="user",
+        sides=CREDIT,
+    ),
+    TransactionType(name="charge", direction="down", counter="@house", counts=True),
+    TransactionType(
+        name="shared_charge", direction="down", counter="@house", counts=True, sides=DEBIT
+    ),
+    TransactionType(name="payment", direction="up", counter="@world", counts=True, sides=DEBIT),
+    TransactionType(
+        name="transfer", direction="either", counter="user", role="user", sides=CREDIT
+    ),
+    TransactionType(name="adjustment", direction="either", counter="@house", role="superadmin"),
+    TransactionType(
+        name="account_opened",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="superadmin",
+    ),
+    TransactionType(
+        name="account_changed",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="superadmin",
+    ),
+)

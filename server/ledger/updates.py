@@ -1,0 +1,123 @@
+"""
+The UPDATE: a committed transaction as one user sees it, encoded once, at the commit.
+
+The encoded form is stored with the transaction and passed on as bytes by bus, feed, hub and
+HTTP. It is a text of lines: the touched users as a JSON array; the admin fields as a JSON
+object; then one UPDATE object per user, in that order, or a single one for nobody.
+The epoch is left out, since a restored journal gets a new one; `with_epoch` puts it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .errors import InvalidRequest
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def encode_updates(
+    users: Sequence[str], admin: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]
+) -> bytes:
+    """
+    The stored form of a transaction's updates.
+
+    users: the touched users in order; admin: the fields that only admins see;
+    bodies: one UPDATE per user, or exactly one where no user is touched.
+    """
+    return b"\n".join((_encode(users), _encode(admin), *map(_encode, bodies)))
+
+
+class Committed(Struct, frozen=True):
+    """One committed transaction in its wire-ready form; `type` is its `change_type`."""
+
+    position: int
+    transaction_id: str
+    type: str
+    encoded: bytes
+
+    def users(self) -> tuple[str, ...]:
+        """The users who see it, in order."""
+        return tuple(_decode(self.encoded.split(b"\n", 1)[0]))
+
+    def user_bodies(self) -> list[tuple[str | None, bytes]]:
+        """Each user with that user's UPDATE, without epoch; the user None where nobody is."""
+        users, _, *bodies = self.encoded.split(b"\n")
+        return list(zip(_decode(users) or [None], bodies, strict=True))
+
+    def admin_bodies(self) -> list[bytes]:
+        """The admins' UPDATE per touched user, without epoch."""
+        _, admin, *bodies = self.encoded.split(b"\n")
+        return [body[:-1] + b"," + admin[1:] for body in bodies]
+
+
+class Batch(Struct, frozen=True):
+    """The transactions of one commit, positions `first` to `last`."""
+
+    epoch: str
+    first: int
+    last: int
+    transactions: tuple[Committed, ...]
+
+
+def with_epoch(epoch: str, body: bytes) -> bytes:
+    """The UPDATE `body` with its epoch put in front."""
+    return b'{"epoch":"' + epoch.encode() + b'",' + body[1:]
+
+
+class UpdateFilter(Struct, frozen=True):
+    """Which updates a reader wants: one of an update's changes must meet every condition."""
+
+    user_id: str | None = None
+    asset: str | None = None
+    book: str | None = None
+    change_type: str | None = None
+    min_amount: str | None = None
+
+    @classmethod
+    def parse(cls, conditions: Mapping[str, Any]) -> UpdateFilter:
+        """The filter that `conditions` describe; raises InvalidRequest on what it cannot be."""
+        for name, value in conditions.items():
+            if name not in cls.__struct_fields__:
+                raise InvalidRequest(f"there is no filter {name!r}", pointer=f"/filter/{name}")
+            if value is not None and not isinstance(value, str):
+                raise InvalidRequest("a filter is a string", pointer=f"/filter/{name}")
+        wanted = cls(**{name: value for name, value in conditions.items() if value is not None})
+        if wanted.min_amount is not None:
+            try:
+                finite = Decimal(wanted.min_amount).is_finite()
+            except InvalidOperation:
+                finite = False
+            if not finite:
+                raise InvalidRequest(
+                    "min_amount is a decimal string", pointer="/filter/min_amount"
+                )
+        return wanted
+
+    def matches(self, update: Mapping[str, Any]) -> bool:
+        """Whether the decoded `update` passes."""
+        if self == UpdateFilter():
+            return True
+        if self.user_id not in (None, update["user_id"]):
+            return False
+        if self.change_type not in (None, update["change_type"]):
+            return False
+        if self.asset is None and self.book is None and self.min_amount is None:
+            return True
+        return any(self._change_matches(change) for change in update["changes"])
+
+    def _change_matches(self, change: Mapping[str, Any]) -> bool:
+        return (
+            self.asset in (None, change["asset"])
+            and self.book in (None, change["book"])
+            and (
+                self.min_amount is None
+                or abs(Decimal(change["amount"])) >= Decimal(self.min_amount)
+            )
+        )
