@@ -45,6 +45,11 @@ class Book(Struct, frozen=True, kw_only=True):
     starts_on: str | None = None
     closed_through: str | None = None
 
+    @property
+    def stored_sign(self) -> int:
+        """What turns an own-sense amount into the stored, credit-positive one, and back."""
+        return 1 if self.side == "credit" else -1
+
     def floor_for(self, asset: Asset) -> int | None:
         """The floor of a new account, in minor units; never below the book's own."""
         if self.side == "debit" or self.default_floor is None:

@@ -39,9 +39,7 @@ def parse_rfc3339(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def uuid7_source(
-    clock: Clock, random_bits: Callable[[int], int] = secrets.randbits
-) -> IdSource:
+def uuid7_source(clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> IdSource:
     """A source of version 7 UUIDs (RFC 9562, section 5.7) on the given time and randomness."""
 
     def new_id() -> str:

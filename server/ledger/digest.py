@@ -26,9 +26,7 @@ def entry_digest(
     account: the account's name; amount, held_change, balance, held: minor units, own sense;
     previous: the digest of the entry before, or GENESIS.
     """
-    text = (
-        f"{previous}|{account}|{seq}|{amount}|{held_change}|{balance}|{held}|{transaction_id}"
-    )
+    text = f"{previous}|{account}|{seq}|{amount}|{held_change}|{balance}|{held}|{transaction_id}"
     return sha256(text.encode("ascii")).hexdigest()
 
 

@@ -23,7 +23,7 @@ def parse_amount(value: object, scale: int, *, pointer: str = "/amount") -> int:
     if isinstance(value, Decimal):
         value = format(value, "f")
     if not isinstance(value, str):
-        raise InvalidAmount("an amount is a decimal string, such as \"12.50\"", pointer=pointer)
+        raise InvalidAmount('an amount is a decimal string, such as "12.50"', pointer=pointer)
     match = _SYNTAX.fullmatch(value)
     if match is None:
         raise InvalidAmount(f"{value[:40]!r} is not a decimal amount", pointer=pointer)
@@ -37,7 +37,9 @@ def parse_amount(value: object, scale: int, *, pointer: str = "/amount") -> int:
 def check_range(minor: int, *, pointer: str = "/amount") -> int:
     """`minor` itself where it lies within ±(2^63-1), else InvalidAmount."""
     if not -LARGEST <= minor <= LARGEST:
-        raise InvalidAmount("the amount or a balance would pass 2^63-1 minor units", pointer=pointer)
+        raise InvalidAmount(
+            "the amount or a balance would pass 2^63-1 minor units", pointer=pointer
+        )
     return minor
 
 

@@ -87,9 +87,7 @@ class TransactionTypes:
 
 
 BUILT_IN = (
-    TransactionType(
-        name="deposit", direction="up", counter="@world", counts=True, sides=CREDIT
-    ),
+    TransactionType(name="deposit", direction="up", counter="@world", counts=True, sides=CREDIT),
     TransactionType(
         name="recharge",
         direction="up",
@@ -111,9 +109,7 @@ BUILT_IN = (
         name="shared_charge", direction="down", counter="@house", counts=True, sides=DEBIT
     ),
     TransactionType(name="payment", direction="up", counter="@world", counts=True, sides=DEBIT),
-    TransactionType(
-        name="transfer", direction="either", counter="user", role="user", sides=CREDIT
-    ),
+    TransactionType(name="transfer", direction="either", counter="user", role="user", sides=CREDIT),
     TransactionType(name="adjustment", direction="either", counter="@house", role="superadmin"),
     TransactionType(
         name="account_opened",

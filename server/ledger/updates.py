@@ -95,9 +95,7 @@ class UpdateFilter(Struct, frozen=True):
             except InvalidOperation:
                 finite = False
             if not finite:
-                raise InvalidRequest(
-                    "min_amount is a decimal string", pointer="/filter/min_amount"
-                )
+                raise InvalidRequest("min_amount is a decimal string", pointer="/filter/min_amount")
         return wanted
 
     def matches(self, update: Mapping[str, Any]) -> bool:

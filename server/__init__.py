@@ -1,0 +1,1 @@
+"""Tallywire: a balance ledger with real-time delivery."""

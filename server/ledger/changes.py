@@ -1,0 +1,437 @@
+"""
+What the ledger is asked to do: a Change, checked as far as it can be without the database.
+
+Every function here takes the outside's terms (decimal strings, own sense) and returns a
+Change in the ledger's (minor units, credit-positive legs), or raises the LedgerError that
+names what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from .accounts import AccountKey, check_user_id
+from .catalog import Asset, Book, Catalog
+from .clock import parse_rfc3339, rfc3339
+from .errors import InvalidAmount, InvalidRequest
+from .money import check_range, parse_amount, split_by_weight
+from .transaction_types import TransactionType
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.base import Executable
+
+LONGEST_DESCRIPTION = 500
+LONGEST_REFERENCE = 255
+LARGEST_METADATA = 4096
+DEEPEST_METADATA = 5
+MOST_POSTINGS = 1000
+
+Amount = str | Decimal
+
+
+class Leg(Struct, frozen=True):
+    """One posting to be: minor units, credit-positive; `held_change` in minor units."""
+
+    key: AccountKey
+    amount: int
+    held_change: int = 0
+
+
+class Post(Struct, frozen=True, tag=True):
+    """Move money along `legs`, which sum to zero and name each account once."""
+
+    legs: tuple[Leg, ...]
+
+
+class SetBalance(Struct, frozen=True, tag=True):
+    """Make the balance `new_balance` (minor units, own sense), if the account is at `if_seq`."""
+
+    key: AccountKey
+    counter: AccountKey
+    new_balance: int
+    if_seq: int | None
+
+
+class OpenAccount(Struct, frozen=True, tag=True):
+    """Make the account, with `settings` over the book's defaults."""
+
+    key: AccountKey
+    settings: dict[str, int | str | None]
+
+
+class ChangeAccount(Struct, frozen=True, tag=True):
+    """Give the account these `settings`; those not named stay."""
+
+    key: AccountKey
+    settings: dict[str, int | str | None]
+
+
+Intent = Post | SetBalance | OpenAccount | ChangeAccount
+
+
+class IdempotencyKey(Struct, frozen=True):
+    """Makes a request repeatable: unique per namespace and principal."""
+
+    namespace: str
+    principal: str
+    key: str
+
+
+class Details(Struct, frozen=True, kw_only=True):
+    """
+    What every change may carry. effective_at: RFC 3339, or None for the time of the commit;
+    internal: any JSON value, seen by admins only; alongside: SQLAlchemy statements to run in
+    the same SQL transaction.
+    """
+
+    description: str = ""
+    reference: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    internal: Any = None
+    effective_at: str | datetime | None = None
+    actor: str = "system"
+    actor_role: str = "system"
+    key: IdempotencyKey | None = None
+    alongside: tuple[Executable, ...] = ()
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """
+    One transaction to be. metadata and internal: compact JSON text; effective_at: RFC 3339
+    with microseconds, or None; fingerprint: hash of all that makes it this request.
+    """
+
+    type: TransactionType
+    intent: Intent
+    description: str
+    reference: str | None
+    metadata: str
+    internal: str | None
+    effective_at: str | None
+    actor: str
+    actor_role: str
+    key: IdempotencyKey | None
+    fingerprint: str
+    alongside: tuple[Executable, ...] = ()
+
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        intent = self.intent
+        if isinstance(intent, Post):
+            return tuple(leg.key for leg in intent.legs)
+        if isinstance(intent, SetBalance):
+            return (intent.key, intent.counter)
+        return (intent.key,)
+
+
+def directed(
+    catalog: Catalog,
+    kind: TransactionType,
+    user_id: str,
+    magnitude: Amount,
+    *,
+    asset: str,
+    book: str,
+    details: Details,
+) -> Change:
+    """A change of one user's balance by a positive `magnitude`; the type gives the direction."""
+    in_book, of_asset = _place(catalog, kind, book, asset)
+    sign = kind.sign(in_book.side)
+    if sign == 0:
+        raise InvalidRequest(f"{kind.name!r} has no direction of its own: give a signed amount")
+    minor = _positive(magnitude, of_asset)
+    return _single(kind, in_book, user_id, asset, sign * minor, details)
+
+
+def signed(
+    catalog: Catalog,
+    kind: TransactionType,
+    user_id: str,
+    amount: Amount,
+    *,
+    asset: str,
+    book: str,
+    details: Details,
+) -> Change:
+    """A change of one user's balance by `amount`, in the account's own sense, not zero."""
+    in_book, of_asset = _place(catalog, kind, book, asset)
+    minor = parse_amount(amount, of_asset.scale)
+    if minor == 0:
+        raise InvalidAmount("the amount is zero", pointer="/amount")
+    sign = kind.sign(in_book.side)
+    if sign and (minor > 0) != (sign > 0):
+        wanted = "positive" if sign > 0 else "negative"
+        raise InvalidAmount(
+            f"a {kind.name} is {wanted} in the account's own sense", pointer="/amount"
+        )
+    return _single(kind, in_book, user_id, asset, minor, details)
+
+
+def transfer(
+    catalog: Catalog,
+    kind: TransactionType,
+    from_user: str,
+    to_user: str,
+    amount: Amount,
+    *,
+    asset: str,
+    book: str,
+    details: Details,
+) -> Change:
+    """A move of a positive `amount` from one user to another, in one book and asset."""
+    _, of_asset = _place(catalog, kind, book, asset)
+    if kind.counter != "user":
+        raise InvalidRequest(f"{kind.name!r} does not move money between users")
+    source = AccountKey(book, check_user_id(from_user, "/from_user"), asset)
+    target = AccountKey(book, check_user_id(to_user, "/to_user"), asset)
+    if source == target:
+        raise InvalidRequest("a transfer needs two different users", pointer="/to_user")
+    minor = _positive(amount, of_asset)
+    return _change(kind, Post((Leg(source, -minor), Leg(target, minor))), details)
+
+
+def set_balance(
+    catalog: Catalog,
+    kind: TransactionType,
+    user_id: str,
+    new_balance: Amount,
+    *,
+    if_seq: int | None = None,
+    asset: str,
+    book: str,
+    details: Details,
+) -> Change:
+    """Whatever change makes the balance `new_balance` (own sense), an entry even where none."""
+    _, of_asset = _place(catalog, kind, book, asset)
+    if kind.direction != "either" or kind.counter in (None, "user"):
+        raise InvalidRequest(f"{kind.name!r} cannot set a balance")
+    minor = parse_amount(new_balance, of_asset.scale, pointer="/new_balance")
+    key = AccountKey(book, check_user_id(user_id), asset)
+    counter = AccountKey(book, _counter(kind), asset)
+    return _change(kind, SetBalance(key, counter, minor, if_seq), details)
+
+
+def shared_charge(
+    catalog: Catalog,
+    kind: TransactionType,
+    amount: Amount,
+    shares: Sequence[tuple[str, int]],
+    *,
+    asset: str,
+    book: str,
+    details: Details,
+) -> Change:
+    """A positive `amount` charged to distinct users by `shares` (user id, weight), no unit lost."""
+    in_book, of_asset = _place(catalog, kind, book, asset)
+    if not 1 <= len(shares) < MOST_POSTINGS:
+        raise InvalidRequest(f"1 to {MOST_POSTINGS - 1} shares are allowed", pointer="/shares")
+    users = [check_user_id(user, f"/shares/{i}/user_id") for i, (user, _) in enumerate(shares)]
+    weights = [weight for _, weight in shares]
+    if len(set(users)) != len(users):
+        raise InvalidRequest("a user has one share", pointer="/shares")
+    if min(weights) < 0 or sum(weights) == 0:
+        raise InvalidRequest("weights are 0 or more, not all 0", pointer="/shares")
+    minor = _positive(amount, of_asset)
+    to_stored = kind.sign(in_book.side) * in_book.stored_sign
+    legs = [
+        Leg(AccountKey(book, user, asset), to_stored * part)
+        for user, part in zip(users, split_by_weight(minor, weights), strict=True)
+    ]
+    legs.append(Leg(AccountKey(book, _counter(kind), asset), -to_stored * minor))
+    return _change(kind, Post(tuple(legs)), details)
+
+
+def open_account(
+    catalog: Catalog,
+    kind: TransactionType,
+    user_id: str,
+    *,
+    asset: str,
+    book: str,
+    settings: Mapping[str, Any],
+    details: Details,
+) -> Change:
+    """An account made explicitly; `settings` as in the contract (decimal strings or None)."""
+    in_book, of_asset = _place(catalog, kind, book, asset)
+    key = AccountKey(book, check_user_id(user_id), asset)
+    if "status" in settings:
+        raise InvalidRequest("a new account is active", pointer="/status")
+    return _change(kind, OpenAccount(key, _settings(in_book, of_asset, settings)), details)
+
+
+def change_account(
+    catalog: Catalog,
+    kind: TransactionType,
+    user_id: str,
+    *,
+    asset: str,
+    book: str,
+    settings: Mapping[str, Any],
+    details: Details,
+) -> Change:
+    """New settings of an account: thresholds (decimal strings or None) and `status`."""
+    in_book, of_asset = _place(catalog, kind, book, asset)
+    key = AccountKey(book, check_user_id(user_id), asset)
+    if not settings:
+        raise InvalidRequest("nothing to change: name at least one setting")
+    return _change(kind, ChangeAccount(key, _settings(in_book, of_asset, settings)), details)
+
+
+def _place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tuple[Book, Asset]:
+    in_book, of_asset = catalog.book(book), catalog.asset(asset)
+    if in_book.side not in kind.sides:
+        raise InvalidRequest(
+            f"a {in_book.side} book such as {book!r} takes no {kind.name}", pointer="/book"
+        )
+    return in_book, of_asset
+
+
+def _counter(kind: TransactionType) -> str:
+    if kind.counter is None:
+        raise InvalidRequest(f"{kind.name!r} moves no money")
+    return kind.counter
+
+
+def _positive(magnitude: Amount, asset: Asset) -> int:
+    minor = parse_amount(magnitude, asset.scale)
+    if minor <= 0:
+        raise InvalidAmount("the amount must be more than zero", pointer="/amount")
+    return minor
+
+
+def _single(
+    kind: TransactionType, book: Book, user_id: str, asset: str, own: int, details: Details
+) -> Change:
+    counter = _counter(kind)
+    if counter == "user":
+        raise InvalidRequest(f"{kind.name!r} needs two users")
+    stored = book.stored_sign * own
+    legs = (
+        Leg(AccountKey(book.name, check_user_id(user_id), asset), stored),
+        Leg(AccountKey(book.name, counter, asset), -stored),
+    )
+    return _change(kind, Post(legs), details)
+
+
+def _settings(book: Book, asset: Asset, settings: Mapping[str, Any]) -> dict[str, int | str | None]:
+    checked: dict[str, int | str | None] = {}
+    for name, value in settings.items():
+        pointer = f"/{name}"
+        if name == "status":
+            if value not in ("active", "frozen", "closed"):
+                raise InvalidRequest("status is active, frozen or closed", pointer=pointer)
+            checked[name] = value
+        elif name in ("floor", "suspend_below", "alert_below"):
+            if book.side == "debit" and name != "alert_below":
+                raise InvalidRequest(f"a debit book has no {name}", pointer=pointer)
+            checked[name] = (
+                None if value is None else parse_amount(value, asset.scale, pointer=pointer)
+            )
+        else:
+            raise InvalidRequest(f"there is no setting {name!r}", pointer=pointer)
+    return checked
+
+
+def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
+    description = check_text(details.description, "description", LONGEST_DESCRIPTION)
+    reference = (
+        None
+        if details.reference is None
+        else check_text(details.reference, "reference", LONGEST_REFERENCE)
+    )
+    metadata = details.metadata if details.metadata is not None else {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidRequest("metadata is an object", pointer="/metadata")
+    metadata_text = check_json(metadata, "metadata")
+    internal = None if details.internal is None else check_json(details.internal, "internal")
+    effective_at = _effective(details.effective_at)
+    fingerprint = sha256(
+        msgspec.json.encode(
+            [kind.name, intent, description, reference, metadata, details.internal, effective_at],
+            order="sorted",
+        )
+    ).hexdigest()
+    return Change(
+        type=kind,
+        intent=intent,
+        description=description,
+        reference=reference,
+        metadata=metadata_text,
+        internal=internal,
+        effective_at=effective_at,
+        actor=details.actor,
+        actor_role=details.actor_role,
+        key=details.key,
+        fingerprint=fingerprint,
+        alongside=details.alongside,
+    )
+
+
+def _effective(value: str | datetime | None) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    try:
+        return rfc3339(parse_rfc3339(value))
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidRequest(
+            "effective_at is an RFC 3339 time with an offset", pointer="/effective_at"
+        ) from None
+
+
+def check_text(text: object, field: str, longest: int) -> str:
+    """`text` itself where it is a string fit to be stored, else InvalidRequest."""
+    pointer = f"/{field}"
+    if not isinstance(text, str):
+        raise InvalidRequest(f"{field} is a string", pointer=pointer)
+    if len(text) > longest:
+        raise InvalidRequest(f"{field} has at most {longest} characters", pointer=pointer)
+    if not _storable(text):
+        raise InvalidRequest(f"{field} holds NUL or a lone surrogate", pointer=pointer)
+    return text
+
+
+def check_json(value: Any, field: str) -> str:
+    """The compact JSON text of `value` where it is small, shallow and storable."""
+    pointer = f"/{field}"
+    _check_depth(value, DEEPEST_METADATA, field)
+    try:
+        text = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequest(
+            f"{field} cannot be written as JSON: {error}", pointer=pointer
+        ) from None
+    if len(text) > LARGEST_METADATA:
+        raise InvalidRequest(f"{field} has at most {LARGEST_METADATA} bytes", pointer=pointer)
+    return text.decode()
+
+
+def _check_depth(value: Any, left: int, field: str) -> None:
+    if isinstance(value, str):
+        if not _storable(value):
+            raise InvalidRequest(f"{field} holds NUL or a lone surrogate", pointer=f"/{field}")
+        return
+    if isinstance(value, Mapping):
+        parts: list[Any] = [*value.keys(), *value.values()]
+    elif isinstance(value, (list, tuple)):
+        parts = list(value)
+    else:
+        return
+    if left == 0:
+        raise InvalidRequest(
+            f"{field} is nested at most {DEEPEST_METADATA} deep", pointer=f"/{field}"
+        )
+    for part in parts:
+        _check_depth(part, left - 1, field)
+
+
+def _storable(text: str) -> bool:
+    return not any(ch == "\x00" or "\ud800" <= ch <= "\udfff" for ch in text)

@@ -1,0 +1,235 @@
+"""Connections: two engines on one database, a writer with strict sessions and a reader."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from .errors import LedgerError
+
+Fault = Literal["retry", "lock_timeout", "duplicate", "data", "other"]
+
+# A frozen process must not hold the clock: the server ends its transaction after this long.
+_POSTGRES_WRITER = {
+    "application_name": "tallywire writer",
+    "idle_in_transaction_session_timeout": "5000",
+    "statement_timeout": "10000",
+    "lock_timeout": "5000",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "synchronous_commit": "on",
+    "jit": "off",
+}
+_POSTGRES_READER = {
+    "application_name": "tallywire reader",
+    "statement_timeout": "60000",
+    "idle_in_transaction_session_timeout": "60000",
+    "jit": "off",
+}
+_CONNECT_SECONDS = 5
+# Longer than any server-side timeout: past it the connection itself is dead.
+_COMMAND_SECONDS = 20
+
+_SCHEMES = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+}
+
+
+class DatabaseUnavailable(LedgerError):
+    """The database cannot be reached or opened."""
+
+    code = "database_unavailable"
+
+
+def normalise_url(url: str) -> URL:
+    """
+    The SQLAlchemy URL of a database URL as people write it (``postgres://``, ``sqlite:///``).
+
+    Raises DatabaseUnavailable on what is not a URL of a database that the ledger can use.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseUnavailable("the database URL is malformed") from None
+    driver = _SCHEMES.get(parsed.drivername, parsed.drivername)
+    if driver not in _SCHEMES.values():
+        raise DatabaseUnavailable(
+            f"{parsed.drivername!r} is not supported: use sqlite+aiosqlite:/// or postgresql://"
+        )
+    if driver == "sqlite+aiosqlite" and parsed.database in (None, "", ":memory:"):
+        raise DatabaseUnavailable("the ledger needs a SQLite file, not a database in memory")
+    if driver == "postgresql+asyncpg" and not parsed.database:
+        raise DatabaseUnavailable("the database URL names no database")
+    return parsed.set(drivername=driver)
+
+
+class Database:
+    """One database by two engines; `dialect` is ``sqlite`` or ``postgresql``."""
+
+    def __init__(self, url: str, *, readers: int = 8) -> None:
+        """
+        url: see `normalise_url`; readers: how many connections reads may use at once.
+
+        Nothing is connected yet. Raises DatabaseUnavailable on an unusable URL.
+        """
+        self.url = normalise_url(url)
+        self.dialect = self.url.get_backend_name()
+        if self.dialect == "sqlite":
+            _make_folder(Path(str(self.url.database)))
+            self.writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=2)
+            self.reader = _sqlite_engine(self.url, "BEGIN", pool_size=readers)
+        else:
+            self.writer = _postgres_engine(self.url, _POSTGRES_WRITER, pool_size=2)
+            self.reader = _postgres_engine(self.url, _POSTGRES_READER, pool_size=readers)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write; on SQLite it holds the write lock from its start."""
+        async with _unavailable_as_such(), self.writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reads; each statement sees what is committed as it starts."""
+        async with _unavailable_as_such(), self.reader.connect() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.writer.dispose()
+        await self.reader.dispose()
+
+
+@asynccontextmanager
+async def _unavailable_as_such() -> AsyncIterator[None]:
+    """Tell a database that is away from every other failure."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        if classify(error) in ("retry", "lock_timeout"):
+            raise DatabaseUnavailable(f"the database is away: {reason(error)}") from error
+        raise
+
+
+def reason(error: BaseException) -> str:
+    """What the database or the network said, in one line."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__
+
+
+def classify(error: BaseException) -> Fault:
+    """
+    What a failed attempt means for the change that it was about (SQLSTATE classes of
+    PostgreSQL, appendix A; result codes of SQLite).
+
+    ``retry``: connection, serialization, lock and resource errors, nothing was done;
+    ``lock_timeout``: another transaction holds what is needed; ``duplicate``: a unique key;
+    ``data``: other data and constraint errors; ``other``: a defect.
+    """
+    if not isinstance(error, DBAPIError):
+        return "retry" if isinstance(error, (OSError, TimeoutError)) else "other"
+    if error.connection_invalidated:
+        return "retry"
+    original: Any = error.orig
+    state = getattr(original, "sqlstate", None)
+    if state:
+        return _by_sqlstate(state)
+    name = getattr(original, "sqlite_errorname", None)
+    if name:
+        return _by_sqlite_name(name)
+    # asyncpg's own errors of a lost or closed connection carry no SQLSTATE.
+    return "retry"
+
+
+def _by_sqlstate(state: str) -> Fault:
+    if state == "55P03":
+        return "lock_timeout"
+    if state == "23505":
+        return "duplicate"
+    if state[:2] in ("08", "40", "53", "57", "58") or state == "25P03":
+        return "retry"
+    return "data" if state[:2] in ("22", "23") else "other"
+
+
+def _by_sqlite_name(name: str) -> Fault:
+    if name in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"):
+        return "duplicate"
+    if name.startswith(("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")):
+        return "data"
+    retried = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN")
+    return "retry" if name.startswith(retried) else "other"
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"cannot make the folder {file.parent}: {error.strerror}"
+        ) from error
+
+
+def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": _CONNECT_SECONDS}
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: the ledger says when and how.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_transaction(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgres_engine(url: URL, session: dict[str, str], *, pool_size: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_CONNECT_SECONDS,
+        pool_pre_ping=session is _POSTGRES_READER,
+        connect_args={
+            "server_settings": session,
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _COMMAND_SECONDS,
+        },
+    )
+
+
+async def system_identity(connection: AsyncConnection, dialect: str) -> str | None:
+    """
+    What changes when a PostgreSQL database is restored, copied or promoted: the system id, the
+    timeline and the database's oid. None on SQLite, where a restored file looks the same.
+    """
+    if dialect == "sqlite":
+        return None
+    row = (
+        await connection.execute(
+            text(
+                "SELECT s.system_identifier, c.timeline_id, d.oid FROM pg_control_system() s,"
+                " pg_control_checkpoint() c, pg_database d WHERE d.datname = current_database()"
+            )
+        )
+    ).one()
+    return f"{row[0]}/{row[1]}/{row[2]}"

@@ -1,0 +1,265 @@
+"""
+The rules: what one change does to the accounts it touches, or why it is refused.
+
+Pure: decides on the states that the changes before it left, and changes nothing.
+Refusals come in the order of the contract, section 3: not found, closed, frozen, suspended,
+amount, funds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .accounts import Account, AccountKey
+from .catalog import Book, Catalog
+from .changes import Change, ChangeAccount, Leg, OpenAccount, Post, SetBalance
+from .clock import parse_rfc3339
+from .digest import entry_digest
+from .errors import (
+    AccountClosed,
+    AccountFrozen,
+    AccountInconsistent,
+    AccountSuspended,
+    Conflict,
+    InsufficientFunds,
+    InvalidRequest,
+    NotFound,
+    Paused,
+    UnknownUser,
+)
+from .money import check_range, format_amount
+from .transaction_types import TransactionType
+
+
+class Entry(Struct, frozen=True):
+    """What one transaction does to one user account; `amount` in minor units, own sense."""
+
+    before: Account
+    after: Account
+    amount: int
+    held_change: int
+    low_balance: bool
+
+
+class Decision(Struct, frozen=True):
+    """
+    An accepted change: an entry per user account touched, in account name order, and the
+    legs of the system accounts.
+    """
+
+    change: Change
+    transaction_id: str
+    entries: tuple[Entry, ...]
+    system_legs: tuple[Leg, ...]
+
+
+def decide(
+    change: Change,
+    transaction_id: str,
+    accounts: Mapping[AccountKey, Account],
+    inconsistent: Collection[AccountKey],
+    catalog: Catalog,
+    now: datetime,
+) -> Decision:
+    """
+    Decide `change` on the current `accounts` (one per user account that it names; seq 0
+    where it does not exist yet), at the time `now`. Raises the LedgerError that refuses it.
+    """
+    if catalog.paused and not change.type.passes_status:
+        raise Paused
+    _check_time(change, catalog, now)
+    for key in change.account_keys():
+        if key in inconsistent:
+            raise AccountInconsistent(f"{key.name} does not equal its last entry")
+    intent = change.intent
+    if isinstance(intent, Post):
+        return _post(change, transaction_id, intent.legs, accounts, catalog)
+    if isinstance(intent, SetBalance):
+        return _set_balance(change, transaction_id, intent, accounts, catalog)
+    return _settings(change, transaction_id, intent, accounts, catalog)
+
+
+def _check_time(change: Change, catalog: Catalog, now: datetime) -> None:
+    moment = now
+    if change.effective_at is not None:
+        moment = parse_rfc3339(change.effective_at)
+        if moment > now:
+            raise InvalidRequest("effective_at lies in the future", pointer="/effective_at")
+    for name in {key.book for key in change.account_keys()}:
+        catalog.book(name).check_effective(moment)
+
+
+def _post(
+    change: Change,
+    transaction_id: str,
+    legs: tuple[Leg, ...],
+    accounts: Mapping[AccountKey, Account],
+    catalog: Catalog,
+) -> Decision:
+    user_legs = [leg for leg in legs if not leg.key.is_system]
+    opened = [_opened(accounts[leg.key], catalog, strict=True) for leg in user_legs]
+    for refuse in (_refuse_closed, _refuse_frozen, _refuse_suspended):
+        for account, leg in zip(opened, user_legs, strict=True):
+            refuse(account, leg, change.type)
+    entries = [
+        _moved(account, leg, change.type, catalog, transaction_id)
+        for account, leg in zip(opened, user_legs, strict=True)
+    ]
+    for entry in entries:
+        _refuse_overdraft(entry, catalog)
+    return Decision(
+        change,
+        transaction_id,
+        tuple(sorted(entries, key=lambda entry: entry.after.key.name)),
+        tuple(leg for leg in legs if leg.key.is_system),
+    )
+
+
+def _set_balance(
+    change: Change,
+    transaction_id: str,
+    intent: SetBalance,
+    accounts: Mapping[AccountKey, Account],
+    catalog: Catalog,
+) -> Decision:
+    account = _opened(accounts[intent.key], catalog, strict=True)
+    if intent.if_seq is not None and intent.if_seq != account.seq:
+        raise Conflict(f"{intent.key.name} is at seq {account.seq}, not {intent.if_seq}")
+    stored = catalog.book(intent.key.book).stored_sign * intent.new_balance
+    moved = check_range(stored - account.balance, pointer="/new_balance")
+    legs = (Leg(intent.key, moved), Leg(intent.counter, -moved))
+    return _post(change, transaction_id, legs, accounts, catalog)
+
+
+def _settings(
+    change: Change,
+    transaction_id: str,
+    intent: OpenAccount | ChangeAccount,
+    accounts: Mapping[AccountKey, Account],
+    catalog: Catalog,
+) -> Decision:
+    account = accounts[intent.key]
+    opening = isinstance(intent, OpenAccount)
+    if opening and account.seq:
+        raise Conflict(f"{intent.key.name} exists already")
+    if not opening and not account.seq:
+        raise NotFound(f"there is no account {intent.key.name}")
+    account = _opened(account, catalog, strict=False)
+    closing = intent.settings.get("status") == "closed"
+    if account.status == "closed" and "status" not in intent.settings:
+        raise AccountClosed
+    if closing and (account.balance or account.held):
+        raise Conflict("only an account with a zero balance and nothing held can be closed")
+    after = replace(account, **intent.settings)
+    entry = _entry(account, after, 0, 0, False, catalog, transaction_id)
+    return Decision(change, transaction_id, (entry,), ())
+
+
+def _opened(account: Account, catalog: Catalog, *, strict: bool) -> Account:
+    """The account as it stands, or with its book's defaults where this is its first entry."""
+    if account.seq:
+        return account
+    book = catalog.book(account.key.book)
+    if strict and book.accounts == "strict":
+        raise UnknownUser(f"book {book.name!r} has no account for {account.key.owner!r}")
+    return replace(account, floor=book.floor_for(catalog.asset(account.key.asset)))
+
+
+def _refuse_closed(account: Account, leg: Leg, kind: TransactionType) -> None:
+    if account.status == "closed":
+        raise AccountClosed(f"{account.key.name} is closed")
+
+
+def _refuse_frozen(account: Account, leg: Leg, kind: TransactionType) -> None:
+    if account.status == "frozen" and not kind.passes_status:
+        raise AccountFrozen(f"{account.key.name} is frozen")
+
+
+def _refuse_suspended(account: Account, leg: Leg, kind: TransactionType) -> None:
+    takes = leg.amount < 0 or leg.held_change > 0
+    if account.status == "suspended" and takes and not kind.passes_status:
+        raise AccountSuspended(f"{account.key.name} is suspended")
+
+
+def _refuse_overdraft(entry: Entry, catalog: Catalog) -> None:
+    after, floor = entry.after, entry.after.floor
+    if floor is None:
+        return
+    available_before = entry.before.balance - entry.before.held
+    available = after.balance - after.held
+    if available < floor and available < available_before:
+        scale = catalog.asset(after.key.asset).scale
+        raise InsufficientFunds(
+            f"{after.key.name} does not have enough available funds",
+            pointer="/amount",
+            required=format_amount(available_before - available, scale),
+            available=format_amount(available_before, scale),
+        )
+
+
+def _moved(
+    account: Account, leg: Leg, kind: TransactionType, catalog: Catalog, transaction_id: str
+) -> Entry:
+    """The entry of one leg, with what its movement entails: totals, suspension, alert."""
+    amount = catalog.book(account.key.book).stored_sign * leg.amount
+    balance = check_range(account.balance + leg.amount)
+    held = check_range(account.held + leg.held_change)
+    counted = amount if kind.counts else 0
+    after = replace(
+        account,
+        balance=balance,
+        held=held,
+        total_in=check_range(account.total_in + max(counted, 0)),
+        total_out=check_range(account.total_out + max(-counted, 0)),
+    )
+    own = catalog.book(account.key.book).stored_sign
+    available_before = own * account.balance - account.held
+    available = check_range(own * balance - held)
+    status = account.status
+    if _crosses(account.suspend_below, available_before, available) and status == "active":
+        status = "suspended"
+    elif kind.lifts_suspension and status == "suspended":
+        threshold = account.suspend_below
+        if threshold is None or available >= threshold:
+            status = "active"
+    low = _crosses(account.alert_below, available_before, available)
+    return _entry(
+        account,
+        replace(after, status=status),
+        amount,
+        leg.held_change,
+        low,
+        catalog,
+        transaction_id,
+    )
+
+
+def _crosses(threshold: int | None, before: int, after: int) -> bool:
+    return threshold is not None and before >= threshold > after
+
+
+def _entry(
+    before: Account,
+    after: Account,
+    amount: int,
+    held_change: int,
+    low_balance: bool,
+    catalog: Catalog,
+    transaction_id: str,
+) -> Entry:
+    seq = before.seq + 1
+    digest = entry_digest(
+        before.digest,
+        after.key.name,
+        seq,
+        amount,
+        held_change,
+        catalog.book(after.key.book).stored_sign * after.balance,
+        after.held,
+        transaction_id,
+    )
+    return Entry(before, replace(after, seq=seq, digest=digest), amount, held_change, low_balance)

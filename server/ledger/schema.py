@@ -1,0 +1,184 @@
+"""The tables, the same on SQLite and PostgreSQL, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+from .money import LARGEST
+
+metadata = MetaData()
+
+# Names and times sort by code point on both databases.
+_text = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only in a column declared INTEGER.
+_number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _in_range(column: str) -> CheckConstraint:
+    # On SQLite an overflowing sum would silently turn into a float; the range refuses that too.
+    return CheckConstraint(f"{column} BETWEEN -{LARGEST} AND {LARGEST}", name=f"{column}_in_range")
+
+
+def _where_present(name: str, column: str, *columns: str) -> Index:
+    # Most rows have none of these: they cost nothing there.
+    present = text(f"{column} IS NOT NULL")
+    return Index(name, *columns, unique=True, postgresql_where=present, sqlite_where=present)
+
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("code", _text, primary_key=True),
+    Column("scale", Integer, nullable=False),
+    CheckConstraint("scale BETWEEN 0 AND 12", name="scale_in_range"),
+)
+
+books = Table(
+    "books",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("side", _text, nullable=False),
+    Column("default_floor", _text),
+    Column("accounts", _text, nullable=False),
+    Column("self_service", Integer, nullable=False),
+    Column("timezone", _text, nullable=False),
+    Column("starts_on", _text),
+    Column("closed_through", _text),
+    CheckConstraint("side IN ('credit', 'debit')", name="side_known"),
+    CheckConstraint("accounts IN ('open', 'strict')", name="accounts_known"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", _number, primary_key=True),
+    Column("name", _text, nullable=False, unique=True),
+    Column("book", _text, nullable=False),
+    Column("owner", _text, nullable=False),
+    Column("asset", _text, nullable=False),
+    Column("balance", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("total_in", BigInteger, nullable=False),
+    Column("total_out", BigInteger, nullable=False),
+    Column("floor", BigInteger),
+    Column("suspend_below", BigInteger),
+    Column("alert_below", BigInteger),
+    Column("status", _text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("digest", _text, nullable=False),
+    _in_range("balance"),
+    CheckConstraint("held >= 0", name="held_not_negative"),
+    CheckConstraint("status IN ('active', 'suspended', 'frozen', 'closed')", name="status_known"),
+    Index("accounts_by_owner", "owner"),
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", _text, nullable=False, unique=True),
+    Column("type", _text, nullable=False),
+    Column("subject", _text),
+    Column("description", _text, nullable=False),
+    Column("reference", _text),
+    Column("metadata", _text, nullable=False),
+    Column("internal", _text),
+    Column("actor", _text, nullable=False),
+    Column("actor_role", _text, nullable=False),
+    Column("reverses", _text),
+    Column("effective_at", _text, nullable=False),
+    Column("created_at", _text, nullable=False),
+    Column("key_namespace", _text),
+    Column("key_principal", _text),
+    Column("key", _text),
+    Column("fingerprint", _text, nullable=False),
+    Column("encoded", _text, nullable=False),
+    Column("content_hash", _text, nullable=False),
+    CheckConstraint("position >= 1", name="position_positive"),
+    _where_present("transactions_by_key", "key", "key_namespace", "key_principal", "key"),
+    _where_present("transactions_by_reversed", "reverses", "reverses"),
+    _where_present("transactions_by_subject", "subject", "subject", "position"),
+)
+
+# The columns from `seq` on are the account's state after the entry; system accounts have none.
+postings = Table(
+    "postings",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("held_change", BigInteger, nullable=False),
+    Column("seq", BigInteger),
+    Column("balance", BigInteger),
+    Column("held", BigInteger),
+    Column("total_in", BigInteger),
+    Column("total_out", BigInteger),
+    Column("floor", BigInteger),
+    Column("suspend_below", BigInteger),
+    Column("alert_below", BigInteger),
+    Column("status", _text),
+    Column("digest", _text),
+    _in_range("amount"),
+    Index("postings_by_account", "account_id", "position", unique=True),
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("epoch", _text, nullable=False),
+    Column("seal", _text, nullable=False),
+    Column("created_at", _text, nullable=False),
+    Column("settings_version", BigInteger, nullable=False),
+    Column("paused", Integer, nullable=False),
+    Column("system_id", _text),
+    CheckConstraint("id = 1", name="one_clock"),
+)
+
+seals = Table(
+    "seals",
+    metadata,
+    Column("last", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, nullable=False),
+    Column("created_at", _text, nullable=False),
+    Column("seal", _text, nullable=False),
+    Index("seals_by_time", "created_at"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("user_id", _text, primary_key=True),
+    Column("revoked_at", BigInteger, nullable=False),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("hash", _text, primary_key=True),
+    Column("claims", _text, nullable=False),
+    Column("expires_at", _text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _number, primary_key=True),
+    Column("time", _text, nullable=False),
+    Column("actor", _text, nullable=False),
+    Column("action", _text, nullable=False),
+    Column("target", _text, nullable=False),
+    Column("details", _text, nullable=False),
+)
+
