@@ -1,0 +1,248 @@
+"""
+Fixtures on real services. A service that cannot be had fails the test; nothing is skipped.
+
+Databases, fresh for each test, dropped afterwards:
+  sqlite_url, postgres_url    the schema is in place, as after `tallywire upgrade`
+  database_url                the test runs once on each of the two
+  empty_sqlite_url, empty_postgres_url, empty_database_url    nothing in them
+  postgres_server             the run's one PostgreSQL (tests/services/postgres.py); do not stop it
+  durable_postgres            one of the test's own, which flushes to disk; kill it as you like
+Processes:
+  server                      `running = await server(database_url=...)` (tests/services/server.py)
+  tallywire                   `tallywire("verify", "--json", database_url=...)` runs the command
+  postgres_proxy              loses connections and COMMITs on demand (tests/services/proxy.py)
+  browser                     a new headless Chromium under Playwright's async API
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from .services.chromium import FLAGS, find_chromium
+from .services.postgres import PostgresServer
+from .services.proxy import PostgresProxy
+from .services.server import COMMAND, SECRET, RunningServer, server_environment
+
+
+@pytest.fixture(scope="session")
+def service_folder() -> Iterator[Path]:
+    """A folder that other accounts may enter, unlike pytest's own: PostgreSQL's data is there."""
+    folder = Path(tempfile.mkdtemp(prefix="tallywire-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(service_folder: Path) -> Iterator[PostgresServer]:
+    """The run's PostgreSQL: it flushes nothing to disk, else as in production."""
+    folder = service_folder / "postgres"
+    folder.mkdir()
+    server = PostgresServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def durable_postgres(service_folder: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL for this test alone, flushing at each commit; `create_database()` in it."""
+    folder = Path(tempfile.mkdtemp(dir=service_folder))
+    server = PostgresServer(folder, fsync=True)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: PostgresServer) -> str:
+    name = postgres_server.create_database()
+    _upgrade(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(service_folder: Path) -> Path:
+    file = service_folder / "template.db"
+    _upgrade(f"sqlite+aiosqlite:///{file}")
+    return file
+
+
+def _upgrade(url: str) -> None:
+    done = _run_tallywire("upgrade", env=server_environment(url), folder=Path.cwd())
+    if done.returncode != 0:
+        raise RuntimeError(f"tallywire upgrade failed:\n{done.stdout}{done.stderr}")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[str]:
+    """A fresh PostgreSQL database, schema in place."""
+    name = postgres_server.create_database(_postgres_template)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh PostgreSQL database with nothing in it."""
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
+    """A fresh SQLite file, schema in place; all of a run are copies, so they share one epoch."""
+    file = tmp_path / "tallywire.db"
+    shutil.copyfile(_sqlite_template, file)
+    return f"sqlite+aiosqlite:///{file}"
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """The address of a SQLite file that is not there yet."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database, schema in place: the test runs once on SQLite and once on PostgreSQL."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database: the test runs once on SQLite and once on PostgreSQL."""
+    fixture = {"sqlite": "empty_sqlite_url", "postgresql": "empty_postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+class StartServer(Protocol):
+    """The fixture `server`."""
+
+    def __call__(
+        self,
+        *,
+        database_url: str | None = None,
+        env: Mapping[str, str] | None = None,
+        secret: str | None = SECRET,
+        arguments: Sequence[str] = (),
+        ready: bool = True,
+    ) -> Awaitable[RunningServer]:
+        """
+        Start a server and wait until it is ready (`ready=False`: until it listens).
+
+        database_url: a fresh SQLite file if None. secret: None = development mode.
+        env: further environment variables. arguments: further ones after `serve`.
+        """
+        ...
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServer]:
+    """Starts real servers for this test and ends them with it; see StartServer."""
+    started: list[RunningServer] = []
+
+    async def start(
+        *,
+        database_url: str | None = None,
+        env: Mapping[str, str] | None = None,
+        secret: str | None = SECRET,
+        arguments: Sequence[str] = (),
+        ready: bool = True,
+    ) -> RunningServer:
+        url: str = database_url or request.getfixturevalue("sqlite_url")
+        folder = tmp_path / f"server-{len(started) + 1}"
+        folder.mkdir()
+        environment = server_environment(url, secret=secret, env=env)
+        running = RunningServer(folder, environment, arguments, secret=secret)
+        started.append(running)
+        await running.start(ready=ready)
+        return running
+
+    yield start
+    for running in started:
+        running.discard()
+        request.node.add_report_section("call", running.folder.name, running.log_text())
+
+
+class RunTallywire(Protocol):
+    """The fixture `tallywire`."""
+
+    def __call__(
+        self,
+        *arguments: str,
+        database_url: str = ...,
+        env: Mapping[str, str] | None = None,
+        secret: str | None = SECRET,
+    ) -> subprocess.CompletedProcess[str]:
+        """
+        Run `tallywire ARGUMENTS` to its end, at most a minute; nothing is raised on failure.
+
+        It blocks: against a server behind a proxy of this test use `asyncio.to_thread`.
+        """
+        ...
+
+
+@pytest.fixture
+def tallywire(tmp_path: Path) -> RunTallywire:
+    """Runs the command line in `tmp_path`; see RunTallywire."""
+
+    def run(
+        *arguments: str,
+        database_url: str = "sqlite+aiosqlite:///data/tallywire.db",
+        env: Mapping[str, str] | None = None,
+        secret: str | None = SECRET,
+    ) -> subprocess.CompletedProcess[str]:
+        environment = server_environment(database_url, secret=secret, env=env)
+        return _run_tallywire(*arguments, env=environment, folder=tmp_path)
+
+    return run
+
+
+def _run_tallywire(
+    *arguments: str, env: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=dict(env),
+        cwd=folder,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+async def postgres_proxy(postgres_server: PostgresServer) -> AsyncIterator[PostgresProxy]:
+    """A proxy before the run's PostgreSQL: give the server `postgres_proxy.url(postgres_url)`."""
+    async with PostgresProxy(postgres_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A new Chromium with an empty profile: `page = await browser.new_page()`."""
+    executable = find_chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        yield browser
+        await browser.close()
