@@ -1,0 +1,124 @@
+"""
+Journeys: a real `tallywire serve`, real clients, nothing but the public contract in between.
+
+  outside     the outside of a server that the tests of one module share, on each database
+  go_outside  the same for a server that a test started by itself: `await go_outside(running)`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ..services.postgres import PostgresServer
+from ..services.server import RunningServer, server_environment
+from .client import Caller, Screen
+
+FAST = {"TALLYWIRE_USER_RATE": "100000", "TALLYWIRE_PRICES": "pushed"}
+
+_numbers = itertools.count(1)
+
+
+class Outside:
+    """The callers and screens of one running server."""
+
+    def __init__(self, server: RunningServer, http: httpx.AsyncClient) -> None:
+        self.server = server
+        self.http = http
+        self.auditor = self.caller("audit", "auditor")
+        self.admin = self.caller("ada", "admin")
+        self.root = self.caller("root", "superadmin")
+
+    def caller(self, user_id: str, role: str = "user") -> Caller:
+        """`user_id`'s HTTP side."""
+        return Caller(self.http, self.server.token(user_id, role), user_id)
+
+    def screen(self, user_id: str, **options: Any) -> Screen:
+        """`user_id`'s screen, not open yet: `async with`."""
+        return Screen(self.server.base_url, self.server.token(user_id), user_id=user_id, **options)
+
+    def monitor(self, **options: Any) -> Screen:
+        """An administrator's monitor, not open yet."""
+        token = self.server.token("ada", "admin")
+        options.setdefault("streams", ("monitor",))
+        return Screen(self.server.base_url, token, user_id="ada", **options)
+
+    def new_user(self, name: str = "user") -> str:
+        """A user id that no other test has."""
+        return f"{name}-{next(_numbers)}"
+
+    async def new_book(self, name: str = "book", **settings: Any) -> str:
+        """A new book with these settings."""
+        book = f"{name}:{next(_numbers)}"
+        settings.setdefault("side", "credit")
+        answer = await self.root.put(f"/v1/admin/books/{book}", settings)
+        assert answer.status_code == 200, answer.text
+        return book
+
+    async def new_asset(self, scale: int) -> str:
+        """A new asset of `scale` decimals."""
+        code = f"A{next(_numbers)}"
+        answer = await self.root.put(f"/v1/admin/assets/{code}", {"scale": scale})
+        assert answer.status_code == 200, answer.text
+        return code
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """One server for a module's tests, once on each database."""
+    folder = tmp_path_factory.mktemp("shared")
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("_sqlite_template")
+        shutil.copyfile(template, folder / "tallywire.db")
+        url = f"sqlite+aiosqlite:///{folder / 'tallywire.db'}"
+    else:
+        postgres: PostgresServer = request.getfixturevalue("postgres_server")
+        name = postgres.create_database(request.getfixturevalue("_postgres_template"))
+        url = postgres.url(name)
+    running = RunningServer(folder, server_environment(url, env=FAST))
+    try:
+        asyncio.run(running.start())
+        yield running
+    finally:
+        running.discard()
+        if request.param == "postgresql":
+            postgres.drop_database(name)
+
+
+@pytest.fixture
+async def go_outside() -> AsyncIterator[Callable[[RunningServer], Awaitable[Outside]]]:
+    """`await go_outside(running)`: the outside of a server that the test started."""
+    async with AsyncExitStack() as open_clients:
+
+        async def go(running: RunningServer) -> Outside:
+            http = httpx.AsyncClient(
+                base_url=running.base_url,
+                timeout=60,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+                trust_env=False,
+            )
+            return Outside(running, await open_clients.enter_async_context(http))
+
+        yield go
+
+
+@pytest.fixture
+async def outside(
+    request: pytest.FixtureRequest,
+    shared_server: RunningServer,
+    go_outside: Callable[[RunningServer], Awaitable[Outside]],
+) -> AsyncIterator[Outside]:
+    """The outside of the module's shared server; its log comes with a failure."""
+    seen = len(shared_server.log_text())
+    yield await go_outside(shared_server)
+    request.node.add_report_section("call", "server", shared_server.log_text()[seen:])
