@@ -46,7 +46,7 @@ class Principal(Struct, frozen=True):
 
     @classmethod
     def of_claims(cls, claims: Mapping[str, Any]) -> Principal:
-        """The principal that `claims` describe; raises NotAuthenticated where they are not whole."""
+        """The principal that `claims` describe; raises NotAuthenticated where that is none."""
         role = claims.get("role")
         if role not in _RANK:
             raise NotAuthenticated("the token's role is none of ours")
@@ -111,7 +111,7 @@ class Revocations:
         self._until: dict[str, int] = {}
 
     def revoke(self, user_id: str, at: int) -> bool:
-        """Refuse the tokens of `user_id` issued at or before unix second `at`; whether it is news."""
+        """Refuse tokens of `user_id` issued at or before unix second `at`; whether it is news."""
         if at <= self._until.get(user_id, -1):
             return False
         self._until[user_id] = at

@@ -1,0 +1,60 @@
+"""Who may ask for what (contract, section 4)."""
+
+from __future__ import annotations
+
+from ..auth import Principal
+from ..ledger.catalog import Catalog
+from ..ledger.errors import NotAllowed
+from ..ledger.transaction_types import TransactionType
+from .requests import Described
+
+
+def named(principal: Principal, user_id: str) -> str:
+    """The user that `user_id` names: ``me`` is the caller."""
+    return principal.user_id if user_id == "me" else user_id
+
+
+def require(principal: Principal, role: str) -> None:
+    """Raise NotAllowed where the principal's role is below `role`."""
+    if not principal.may(role):
+        raise NotAllowed(f"this takes the role {role}")
+
+
+def require_self_service(principal: Principal) -> None:
+    """Raise NotAllowed where the principal may serve nobody: an auditor."""
+    if principal.role == "auditor":
+        raise NotAllowed("an auditor changes nothing")
+
+
+def may_see(principal: Principal, user_id: str) -> bool:
+    """Whether the principal may read what belongs to `user_id`."""
+    return principal.user_id == user_id or principal.may("auditor")
+
+
+def check_change(
+    principal: Principal,
+    kind: TransactionType,
+    owner: str,
+    book: str,
+    catalog: Catalog,
+    request: Described,
+) -> None:
+    """
+    Raise NotAllowed unless `principal` may ask for this change of `kind`, paid by `owner`.
+
+    A type of role ``user`` is self-service: for oneself, where the book allows it, without the
+    fields of admins; admins may it for everybody. Raises UnknownBook too.
+    """
+    if kind.role != "user":
+        require(principal, kind.role)
+        return
+    if principal.may("admin"):
+        return
+    require_self_service(principal)
+    if owner != principal.user_id:
+        raise NotAllowed("you may do this for yourself only")
+    for field in ("internal", "effective_at"):
+        if getattr(request, field) is not None:
+            raise NotAllowed(f"only admins may send {field}", pointer=f"/{field}")
+    if not catalog.book(book).self_service:
+        raise NotAllowed(f"book {book!r} has no self-service")

@@ -1,0 +1,80 @@
+"""What requests have in common: their texts, and the details of the change they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from ..auth import Principal
+from ..ledger.catalog import Catalog
+from ..ledger.changes import LARGEST_METADATA, LONGEST_DESCRIPTION, Change, Details, IdempotencyKey
+from ..ledger.transaction_types import TransactionTypes
+
+DEFAULT_BOOK = "main"
+
+Amount = Annotated[
+    str,
+    Meta(
+        description="A decimal string in whole units, with at most the asset's decimals.",
+        examples=["12.50"],
+        extra_json_schema={"pattern": r"^-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,12})?$"},
+    ),
+]
+UserId = Annotated[
+    str,
+    Meta(
+        description="1 to 128 characters; `me` stands for the caller.",
+        extra_json_schema={"minLength": 1, "maxLength": 128},
+    ),
+]
+AssetCode = Annotated[str, Meta(description="Such as `USDT`.")]
+BookName = Annotated[str, Meta(description="Such as `main`.")]
+Description = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_DESCRIPTION})]
+Metadata = Annotated[
+    dict[str, Any],
+    Meta(description=f"At most {LARGEST_METADATA} bytes and 5 levels; every user touched sees it."),
+]
+Internal = Annotated[Any, Meta(description="Any JSON value, seen by admins only.")]
+EffectiveAt = Annotated[
+    str, Meta(description="RFC 3339, not in the future.", extra_json_schema={"format": "date-time"})
+]
+
+
+class Described(Struct, kw_only=True):
+    """The texts that any change of money may carry; users may not send the last two."""
+
+    description: Description = ""
+    reference: str | None = None
+    metadata: Metadata | None = None
+    internal: Internal = None
+    effective_at: EffectiveAt | None = None
+
+    def details(
+        self,
+        principal: Principal,
+        key: IdempotencyKey | None,
+        labels: Mapping[str, str | None] | None = None,
+    ) -> Details:
+        """
+        The details of the change that `principal` asks for under `key`.
+
+        labels: further metadata by name; those that are None are left out.
+        """
+        metadata = dict(self.metadata or {})
+        metadata.update({k: v for k, v in (labels or {}).items() if v is not None})
+        return Details(
+            description=self.description,
+            reference=self.reference,
+            metadata=metadata,
+            internal=self.internal,
+            effective_at=self.effective_at,
+            actor=principal.user_id,
+            actor_role=principal.role,
+            key=key,
+        )
+
+
+Operation = Callable[[Catalog, TransactionTypes, Principal, Any, IdempotencyKey | None], Change]
+"""(catalog, types, principal, request, key) -> the change; raises LedgerError where refused."""
