@@ -1,0 +1,70 @@
+# Every target installs what it needs into .venv first, from the lock files; `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench screenshots lock
+
+help:
+	@echo 'make install      put Tallywire into .venv, from the hashed requirements.txt'
+	@echo 'make run          serve http://127.0.0.1:3000 on SQLite, in development mode'
+	@echo 'make test         all tests, on a real PostgreSQL and a real browser; ARGS="-k hold" for some'
+	@echo 'make lint         ruff, mypy and the import rules'
+	@echo 'make bench        measure'
+	@echo 'make screenshots  take the pictures of the pages anew'
+	@echo 'make lock         pin the newest allowed versions; ARGS=--upgrade for all of them'
+
+install: $(VENV)/.runtime
+
+run: install
+	@exec $(BIN)/tallywire serve
+
+test: $(VENV)/.dev
+	$(BIN)/python -m tests.services.chromium
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(ARGS)
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python -m tests.services.chromium
+	$(BIN)/python -m docs.screenshots
+
+# setuptools is locked too: the package itself is built with it, not with one fetched unhashed.
+COMPILE = echo 'setuptools>=77' | UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet \
+	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS)
+
+lock: $(VENV)/.dev
+	$(COMPILE) pyproject.toml - --output-file requirements.txt
+	$(COMPILE) pyproject.toml - --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Tallywire needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y python3-venv; \
+		else \
+			echo "$(PYTHON) cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; \
+		fi; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.created requirements.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# mypy does not follow an editable install that renames the folder, so a link gives it the name.
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@mkdir -p $(VENV)/typing && ln -sfn ../../server $(VENV)/typing/tallywire
+	@touch $@
