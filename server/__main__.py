@@ -1,0 +1,5 @@
+"""`python -m tallywire` is the `tallywire` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,129 @@
+"""One process that serves: uvicorn on a socket of our own, drained before its connections close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+
+# The largest message that a client may send, in bytes.
+_LARGEST_MESSAGE = 64 * 1024
+# How long open requests may go on after a signal, in seconds.
+_GRACE = 10
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message is one line for the operator."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """
+    A bound TCP socket: a taken port is found before anything else is started.
+
+    port: 0 = any free one. Raises CannotListen.
+    """
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(f"cannot listen on {host}: {error}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise CannotListen(
+                f"port {port} on {host} is taken; choose another with --port or PORT"
+            ) from error
+        raise CannotListen(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    return listener
+
+
+def serve(
+    app: Starlette,
+    listener: socket.socket,
+    *,
+    started: Callable[[], None],
+    drain: Callable[[], Awaitable[None]],
+) -> None:
+    """
+    Run `app` with its lifespan until SIGTERM or SIGINT, then drain.
+
+    started: called once connections are taken. drain: awaited once no new ones are, before
+    uvicorn closes the open ones. What the lifespan raises at the start is raised here.
+    """
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        # The lifespan is entered here: uvicorn would turn its errors into a traceback.
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        workers=1,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    server = _Server(config, started, drain)
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            await server.serve([listener])
+
+    with _signals_to(server), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        started: Callable[[], None],
+        drain: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(config)
+        self._announce = started
+        self._drain = drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self.servers:
+            listener.close()
+        await self._drain()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn would raise the signal again at the end, and a drained process is not a failure.
+        yield
+
+
+@contextlib.contextmanager
+def _signals_to(server: uvicorn.Server) -> Iterator[None]:
+    before = {
+        number: signal.signal(number, server.handle_exit)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
