@@ -1,0 +1,1 @@
+"""The HTTP edge: parses, authenticates, asks the operations, and answers."""

@@ -1,0 +1,159 @@
+"""Request bodies: read within bounds, decoded into Structs, errors told by JSON pointer."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.requests import ClientDisconnect, Request
+
+from ..auth import ROLES
+from ..ledger.errors import InvalidAmount, InvalidRequest
+from ..operations.batches import LARGEST_BATCH, OPERATIONS
+from ..operations.requests import Amount, UserId
+from .problems import BodyTooLarge, UnsupportedMediaType
+
+LARGEST_BODY = 64 * 1024
+LARGEST_BATCH_BODY = 2 * 1024 * 1024
+
+AMOUNT_FIELDS = frozenset(
+    ("amount", "new_balance", "floor", "suspend_below", "alert_below", "default_floor")
+)
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_AT = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+
+T = TypeVar("T")
+
+
+class BatchItem(Struct):
+    """What every item of a batch names; the rest is the body of that operation's own call."""
+
+    operation: str
+
+
+class Batch(Struct):
+    """Many operations; atomic: all or none."""
+
+    items: Annotated[
+        list[msgspec.Raw],
+        Meta(
+            min_length=1,
+            max_length=LARGEST_BATCH,
+            extra_json_schema={
+                "items": {
+                    "oneOf": [
+                        {
+                            "allOf": [
+                                {"$ref": f"#/components/schemas/{each.request.__name__}"},
+                                {
+                                    "type": "object",
+                                    "required": ["operation"],
+                                    "properties": {"operation": {"const": name}},
+                                },
+                            ]
+                        }
+                        for name, each in OPERATIONS.items()
+                    ]
+                }
+            },
+        ),
+    ]
+    atomic: bool = False
+
+
+class AssetSettings(Struct):
+    """An asset's settings; an asset keeps the scale it was made with."""
+
+    scale: Annotated[int, Meta(ge=0, le=12)]
+
+
+class BookSettings(Struct):
+    """A book's settings; absent = unchanged. `side` cannot change once the book exists."""
+
+    side: Literal["credit", "debit"] | UnsetType = UNSET
+    default_floor: Amount | UnsetType | None = UNSET
+    accounts: Literal["open", "strict"] | UnsetType = UNSET
+    self_service: bool | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    starts_on: str | UnsetType | None = UNSET
+    closed_through: str | UnsetType | None = UNSET
+
+    def given(self) -> dict[str, Any]:
+        """The settings that the request names."""
+        return {k: v for k, v in msgspec.structs.asdict(self).items() if v is not UNSET}
+
+
+class TokenRequest(Struct):
+    """Whom a development token is for."""
+
+    user_id: UserId
+    role: Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})] = "user"
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """
+    The body of `request`, which is JSON and has at most `limit` bytes.
+
+    Raises UnsupportedMediaType, BodyTooLarge, or InvalidRequest where it is cut off.
+    """
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    if media_type.strip().lower() != "application/json" or not _is_utf8(parameters):
+        raise UnsupportedMediaType
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise BodyTooLarge(f"a body has at most {limit} bytes here")
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise BodyTooLarge(f"a body has at most {limit} bytes here")
+            parts.append(part)
+    except ClientDisconnect:
+        raise InvalidRequest("the body was cut off") from None
+    return b"".join(parts)
+
+
+def _is_utf8(parameters: str) -> bool:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower() in ("utf-8", "utf8", "us-ascii")
+    return True
+
+
+def decode_body(body: bytes, form: type[T]) -> T:
+    """`body` as a `form`; raises InvalidRequest or InvalidAmount with a JSON pointer."""
+    if _NUL.search(body):
+        raise InvalidRequest("the body holds a NUL character")
+    try:
+        return msgspec.json.decode(body, type=form)
+    except msgspec.ValidationError as error:
+        raise refusal(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        detail = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InvalidRequest(f"the body is not valid JSON: {detail}") from None
+
+
+def refusal(error: msgspec.ValidationError) -> InvalidRequest | InvalidAmount:
+    """The refusal that a decoding `error` amounts to, its path as a JSON pointer."""
+    found = _AT.fullmatch(str(error))
+    detail, path = (found[1], found[2]) if found else (str(error), "")
+    pointer = "".join(
+        f"/{_escape(name or index)}" for name, index in _STEP.findall(path) if index != "..."
+    )
+    missing = _MISSING.fullmatch(detail)
+    if missing:
+        return InvalidRequest(detail, pointer=f"{pointer}/{_escape(missing[1])}")
+    if pointer.rpartition("/")[2] in AMOUNT_FIELDS:
+        return InvalidAmount('an amount is a decimal string, such as "12.50"', pointer=pointer)
+    return InvalidRequest(detail, pointer=pointer)
+
+
+def _escape(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,83 @@
+"""Pages and files for people, and the signs of life for machines."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from ..ledger.errors import LedgerError
+from .answers import answer
+from .calls import Call
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_DATABASE_SECONDS = 2.0
+
+
+async def index(call: Call) -> Response:
+    """The page that links to the others."""
+    return await _file(call, "index.html")
+
+
+async def docs(call: Call) -> Response:
+    """The page that shows /openapi.json."""
+    return await _file(call, "docs.html")
+
+
+async def static_file(call: Call) -> Response:
+    """A file of the pages; raises HTTPException 404."""
+    return await _file(call, call.path["name"])
+
+
+async def healthz(call: Call) -> Response:
+    """This process runs."""
+    return answer({"status": "ok"})
+
+
+async def readyz(call: Call) -> Response:
+    """Whether this process can serve: without the bus degraded, without the database not."""
+    services = call.services
+    checks: dict[str, Any] = {
+        "bus": "up" if services.bus.is_up else "down",
+        "feed": {"position": services.feed.position},
+    }
+    try:
+        async with asyncio.timeout(_DATABASE_SECONDS):
+            head = await services.manager.reader.head()
+    except (LedgerError, OSError):
+        checks["database"] = "down"
+        return answer({"status": "unavailable", "checks": checks}, 503, {"Retry-After": "1"})
+    checks["database"] = "up"
+    checks["feed"]["behind"] = max(0, head.position - services.feed.position)
+    status = "ready" if services.bus.is_up else "degraded"
+    return answer({"status": status, "checks": checks})
+
+
+async def metrics(call: Call) -> Response:
+    """The metrics of this process, for Prometheus."""
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _file(call: Call, name: str) -> Response:
+    response = await _static().get_response(name, call.request.scope)
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+@cache
+def _static() -> StaticFiles:
+    package = Path(__file__).parents[1]
+    # Installed, the files lie inside the package; in a source tree, beside it.
+    folders = [folder / "static" for folder in (package, package.parent)]
+    return StaticFiles(directory=next(folder for folder in folders if folder.is_dir()))

@@ -1,0 +1,127 @@
+"""Query strings: one Struct a call, and the opaque cursors of lists."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..ledger.errors import InvalidCursor, InvalidRequest
+
+DEFAULT_LIMIT = 100
+LARGEST_LIMIT = 1000
+MOST_PARAMETERS = 50
+METADATA_PREFIX = "metadata."
+
+T = TypeVar("T", bound=Struct)
+
+
+class Page(Struct, kw_only=True):
+    """Which part of a list, newest first."""
+
+    limit: Annotated[int, Meta(ge=1, le=LARGEST_LIMIT)] = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+class HistoryQuery(Page, kw_only=True, rename={"from_": "from"}):
+    """Which updates: all conditions must hold; `reference` may end in `*`."""
+
+    type: str | None = None
+    book: str | None = None
+    asset: str | None = None
+    from_: Annotated[str, Meta(description="Inclusive, on `timestamp`.")] | None = None
+    to: Annotated[str, Meta(description="Exclusive, on `timestamp`.")] | None = None
+    reference: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class BalancesQuery(Struct, kw_only=True):
+    """Balances of now, or as of one position or time."""
+
+    book: str | None = None
+    as_of_position: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    as_of_time: str | None = None
+    before: str | None = None
+
+
+class TrialBalanceQuery(Struct, kw_only=True):
+    """As of which position; the head where absent."""
+
+    as_of_position: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+def decode_query(raw: bytes, form: type[T]) -> T:
+    """
+    The query string `raw` as a `form`; parameters that it does not know are ignored.
+
+    ``metadata.KEY=value`` is gathered into the field `metadata`. Raises InvalidRequest.
+    """
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MOST_PARAMETERS,
+        )
+    except (UnicodeDecodeError, ValueError):
+        raise InvalidRequest("the query string is not valid") from None
+    known = set(form.__struct_encode_fields__)
+    given: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
+    for name, value in pairs:
+        if "\x00" in value or name in given:
+            raise InvalidRequest(f"query: {name[:40]!r} is given twice or holds NUL")
+        if name.startswith(METADATA_PREFIX):
+            metadata[name.removeprefix(METADATA_PREFIX)] = value
+        elif name in known and name != "metadata":
+            given[name] = value
+    if metadata and "metadata" in known:
+        given["metadata"] = metadata
+    try:
+        return msgspec.convert(given, form, strict=False, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"query: {str(error).replace('`$.', '`')}") from None
+
+
+def filters_of(query: Page) -> dict[str, Any]:
+    """The conditions of `query`, without those at their default and without the page."""
+    return {
+        name: value
+        for name, value in msgspec.to_builtins(query).items()
+        if name not in ("limit", "cursor") and value not in (None, {})
+    }
+
+
+def write_cursor(listed: str, filters: Mapping[str, Any], before: int) -> str:
+    """
+    The opaque cursor behind the row `before` of the list `listed` (its path) under `filters`.
+    """
+    packed = msgspec.json.encode([listed, filters, before])
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def continue_page(listed: str, query: T) -> tuple[T, int | None]:
+    """
+    The query to answer and the row that its page stays below (None for the first page).
+
+    A cursor carries the filters of its first page: they may be left out or repeated.
+    Raises InvalidCursor where the cursor is another list's, or the filters are others.
+    """
+    assert isinstance(query, Page)
+    if query.cursor is None:
+        return query, None
+    try:
+        packed = base64.b64decode(query.cursor + "=" * (-len(query.cursor) % 4), b"-_", True)
+        origin, filters, before = msgspec.json.decode(packed, type=tuple[str, dict[str, Any], int])
+        carried = msgspec.convert({**filters, "limit": query.limit}, type(query))
+    except (binascii.Error, ValueError):
+        raise InvalidCursor("the cursor is none of ours") from None
+    asked = filters_of(query)
+    if origin != listed or before < 1 or before > 2**63 - 1 or (asked and asked != filters):
+        raise InvalidCursor("the cursor belongs to another list or other filters")
+    return carried, before

@@ -1,0 +1,115 @@
+# ruff: noqa: E501 - one line a route, so that the table is read at a glance
+"""The URL table: every call, whom it serves, what it takes and answers (contract, section 4)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+
+from ..operations.accounts import AccountChange, AccountOpening, open_account
+from ..operations.adjustments import Adjustment, adjustment
+from ..operations.charges import Charge, Payment, Recharge, charge, payment, recharge
+from ..operations.deposits import Deposit, deposit
+from ..operations.shared_charges import SharedCharge, shared_charge
+from ..operations.transfers import Transfer, transfer
+from ..operations.withdrawals import Withdrawal, withdrawal
+from . import administration, catalog, development, pages, transactions, users
+from .answers import answer
+from .batches import create_batch
+from .bodies import LARGEST_BATCH_BODY, AssetSettings, Batch, BookSettings, TokenRequest
+from .calls import (
+    ADMIN,
+    ANY,
+    AUDITOR,
+    OPEN,
+    OWN_OR_ADMIN,
+    OWN_OR_AUDITOR,
+    SUPERADMIN,
+    Call,
+    Endpoint,
+    Route,
+    Who,
+)
+from .changes import patch_account, posting
+from .openapi import document
+from .queries import BalancesQuery, HistoryQuery, Page, TrialBalanceQuery
+
+
+def _get(
+    path: str, who: Who, endpoint: Endpoint, answer: str, takes: type[Struct] | None = None
+) -> Route:
+    return Route(method="GET", path=path, who=who, endpoint=endpoint, takes=takes, answer=answer)
+
+
+def _change(method: str, path: str, who: Who, takes: type[Struct], endpoint: Endpoint) -> Route:
+    return Route(
+        method=method,
+        path=path,
+        who=who,
+        endpoint=endpoint,
+        takes=takes,
+        status=201,
+        answer="Accepted",
+        keyed=True,
+    )
+
+
+async def openapi(call: Call) -> Response:
+    """This description of the HTTP interface."""
+    return answer(_encoded_document(call.services.settings.development))
+
+
+@cache
+def _encoded_document(development_mode: bool) -> bytes:
+    return msgspec.json.encode(document(routes_for(development_mode), version("tallywire")))
+
+
+# fmt: off
+ROUTES: tuple[Route, ...] = (
+    _change("POST", "/v1/deposits", ADMIN, Deposit, posting(deposit)),
+    _change("POST", "/v1/withdrawals", OWN_OR_ADMIN, Withdrawal, posting(withdrawal)),
+    _change("POST", "/v1/adjustments", SUPERADMIN, Adjustment, posting(adjustment)),
+    _change("POST", "/v1/transfers", OWN_OR_ADMIN, Transfer, posting(transfer)),
+    _change("POST", "/v1/charges", ADMIN, Charge, posting(charge)),
+    _change("POST", "/v1/recharges", ADMIN, Recharge, posting(recharge)),
+    _change("POST", "/v1/payments", ADMIN, Payment, posting(payment)),
+    _change("POST", "/v1/shared-charges", ADMIN, SharedCharge, posting(shared_charge)),
+    Route(method="POST", path="/v1/batches", who=ADMIN, endpoint=create_batch, takes=Batch, answer="BatchResults", keyed=True, limit=LARGEST_BATCH_BODY),
+
+    _get("/v1/users/{user}/balances", OWN_OR_AUDITOR, users.read_balances, "Balances", BalancesQuery),
+    _get("/v1/users/{user}/history", OWN_OR_AUDITOR, users.list_history, "History", HistoryQuery),
+    _get("/v1/transactions/{id}", ANY, transactions.read_transaction, "TransactionOrUpdate"),
+    _get("/v1/assets", ANY, catalog.list_assets, "Assets"),
+    _get("/v1/books", ANY, catalog.list_books, "Books"),
+    Route(method="POST", path="/v1/stream-tickets", who=ANY, endpoint=administration.create_ticket, answer="Ticket"),
+
+    Route(method="PUT", path="/v1/admin/assets/{code}", who=SUPERADMIN, endpoint=catalog.put_asset, takes=AssetSettings, answer="Asset"),
+    Route(method="PUT", path="/v1/admin/books/{book}", who=SUPERADMIN, endpoint=catalog.put_book, takes=BookSettings, answer="Book"),
+    _change("POST", "/v1/admin/accounts", SUPERADMIN, AccountOpening, posting(open_account)),
+    _change("PATCH", "/v1/admin/accounts/{book}/{owner}/{asset}", SUPERADMIN, AccountChange, patch_account),
+    _get("/v1/admin/transactions", AUDITOR, transactions.list_transactions, "Transactions", Page),
+    _get("/v1/admin/audit", AUDITOR, transactions.list_audit, "Audit", Page),
+    _get("/v1/admin/trial-balance", AUDITOR, transactions.read_trial_balance, "TrialBalance", TrialBalanceQuery),
+    Route(method="POST", path="/v1/admin/users/{user}/disconnect", who=SUPERADMIN, endpoint=administration.disconnect_user, answer="Disconnected"),
+    Route(method="POST", path="/v1/admin/pause", who=SUPERADMIN, endpoint=administration.pause, answer="PauseState"),
+    Route(method="POST", path="/v1/admin/resume", who=SUPERADMIN, endpoint=administration.resume, answer="PauseState"),
+
+    _get("/", OPEN, pages.index, "html"),
+    _get("/healthz", OPEN, pages.healthz, "Health"),
+    _get("/readyz", OPEN, pages.readyz, "Readiness"),
+    _get("/metrics", OPEN, pages.metrics, "text"),
+    _get("/openapi.json", OPEN, openapi, "object"),
+    _get("/docs", OPEN, pages.docs, "html"),
+    _get("/static/{name}", OPEN, pages.static_file, "file"),
+    Route(method="POST", path="/dev/token", who=OPEN, endpoint=development.create_token, takes=TokenRequest, answer="Token", development=True),
+)
+# fmt: on
+
+
+def routes_for(development_mode: bool) -> tuple[Route, ...]:
+    """The routes that exist, in development mode or not."""
+    return tuple(route for route in ROUTES if development_mode or not route.development)

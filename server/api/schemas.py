@@ -1,0 +1,271 @@
+"""The forms of answers, for the OpenAPI document and for tests; answers themselves are spliced."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from ..ledger.catalog import Asset, Book
+
+Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
+Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Epoch = Annotated[str, Meta(description="The id of this journal.")]
+Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
+
+
+class Balance(Struct, kw_only=True):
+    """One account."""
+
+    account: str
+    book: str
+    asset: str
+    scale: int
+    side: Literal["credit", "debit"]
+    balance: Decimals
+    held: Decimals | None
+    available: Decimals | None
+    floor: Decimals | None
+    suspend_below: Decimals | None
+    alert_below: Decimals | None
+    status: Literal["active", "suspended", "frozen", "closed"] | None
+    seq: int | None
+    digest: str | None
+    total_in: Decimals
+    total_out: Decimals
+
+
+class AccountEntry(Balance, kw_only=True):
+    """One account after a change, and the change (in the account's own sense)."""
+
+    amount: Decimals
+    held_change: Decimals
+    balance_before: Decimals
+    alert: Literal["low_balance"] | None = None
+
+
+class Told(Struct, kw_only=True):
+    """What is told of a transaction to everybody who sees it."""
+
+    epoch: Epoch
+    position: Position
+    transaction_id: Id
+    change_type: str
+    description: str
+    reference: str | None
+    metadata: dict[str, Any]
+    reverses: str | None
+    effective_at: Time
+    timestamp: Time
+
+
+class Update(Told, kw_only=True):
+    """One user's view of one transaction; the last four to admins only."""
+
+    user_id: str | None
+    changes: list[AccountEntry]
+    internal: Any = None
+    actor: str | None = None
+    actor_role: str | None = None
+    idempotency_key: str | None = None
+
+
+class PostingView(Struct, kw_only=True):
+    """One leg."""
+
+    account: str
+    amount: Decimals
+    held_change: Decimals
+
+
+class Transaction(Told, kw_only=True):
+    """A whole transaction, for auditors."""
+
+    postings: list[PostingView]
+    reversed_by: str | None
+    internal: Any
+    actor: str
+    actor_role: str
+    idempotency_key: str | None
+
+
+class FieldError(Struct):
+    """What is wrong with one field of the body."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Struct, kw_only=True, omit_defaults=True):
+    """A refusal (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[FieldError] | None = None
+    required: Decimals | None = None
+    available: Decimals | None = None
+    item: int | None = None
+
+
+class Accepted(Struct, kw_only=True):
+    """An accepted change, with the updates that the caller may see."""
+
+    transaction_id: Id
+    position: Position
+    updates: list[Update]
+
+
+class BatchResult(Struct, kw_only=True):
+    """One item's outcome: the members of an accepted change, or its problem."""
+
+    status: int
+    transaction_id: str | None = None
+    position: int | None = None
+    updates: list[Update] | None = None
+    problem: Problem | None = None
+
+
+class BatchResults(Struct):
+    """One result an item, in order."""
+
+    results: list[BatchResult]
+
+
+class Balances(Struct, kw_only=True):
+    """A user's accounts as of one position."""
+
+    user_id: str
+    epoch: Epoch
+    position: Position
+    balances: list[Balance]
+
+
+class History(Struct):
+    """Updates, newest first."""
+
+    items: list[Update]
+    next_cursor: str | None
+
+
+class Transactions(Struct):
+    """Transactions, newest first."""
+
+    items: list[Transaction]
+    next_cursor: str | None
+
+
+class Assets(Struct):
+    """Every asset."""
+
+    items: list[Asset]
+    next_cursor: str | None
+
+
+class Books(Struct):
+    """Every book."""
+
+    items: list[Book]
+    next_cursor: str | None
+
+
+class AuditEntry(Struct, kw_only=True):
+    """What an operator did."""
+
+    id: int
+    time: Time
+    actor: str
+    action: str
+    target: str | None
+    details: Any
+
+
+class Audit(Struct):
+    """Audit entries, newest first."""
+
+    items: list[AuditEntry]
+    next_cursor: str | None
+
+
+class TrialBalanceRow(Struct, kw_only=True):
+    """The sum of the accounts of one kind of owner, credit-positive."""
+
+    book: str
+    asset: str
+    owner_kind: str
+    balance: Decimals
+
+
+class TrialBalance(Struct, kw_only=True):
+    """The ledger's sums; each of `sums` is zero."""
+
+    position: Position
+    rows: list[TrialBalanceRow]
+    sums: dict[str, Decimals]
+
+
+class Ticket(Struct, kw_only=True):
+    """Good for one connection."""
+
+    ticket: str
+    expires_at: Time
+
+
+class Disconnected(Struct, kw_only=True):
+    """Whose tokens were revoked: those issued up to that time."""
+
+    user_id: str
+    revoked_until: Time
+
+
+class PauseState(Struct):
+    """Whether changes are refused now."""
+
+    paused: bool
+
+
+class Token(Struct):
+    """A development token."""
+
+    token: str
+
+
+class Health(Struct):
+    """The process runs."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Struct):
+    """Whether this process can serve."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    checks: dict[str, Any]
+
+
+ANSWERS: tuple[type[Struct], ...] = (
+    Accepted,
+    Asset,
+    Assets,
+    Audit,
+    Balances,
+    BatchResults,
+    Book,
+    Books,
+    Disconnected,
+    Health,
+    History,
+    PauseState,
+    Problem,
+    Readiness,
+    Ticket,
+    Token,
+    Transaction,
+    Transactions,
+    TrialBalance,
+    Update,
+)

@@ -1,0 +1,69 @@
+"""What the endpoints work with, built once by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..auth import Principal, Revocations, Tokens
+from ..ledger import BalanceManager
+from ..ledger.clock import Clock
+from ..ledger.errors import NotAuthenticated
+from ..settings import Settings
+from .rates import RateLimits
+
+
+class Connections(Protocol):
+    """The live connections of this process."""
+
+    def connected(self) -> Mapping[str, int]:
+        """How many ``users`` and ``connections`` are on."""
+
+    def disconnect(self, user_id: str) -> int:
+        """Close the user's connections as revoked; how many there were."""
+
+
+class Link(Protocol):
+    """The bus to the other processes."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it works now."""
+
+
+class Follower(Protocol):
+    """The feed of committed transactions."""
+
+    @property
+    def position(self) -> int:
+        """The position that it has handed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Every long-lived object that HTTP and WebSocket endpoints use."""
+
+    settings: Settings
+    clock: Clock
+    manager: BalanceManager
+    tokens: Tokens
+    revocations: Revocations
+    rates: RateLimits
+    bus: Link
+    feed: Follower
+    hub: Connections
+
+    def authenticate(self, token: str) -> Principal:
+        """The principal of a bearer token; raises NotAuthenticated."""
+        return self.revocations.check(self.tokens.decode(token))
+
+    async def redeem(self, ticket: str) -> Principal:
+        """The principal of a stream ticket, which is used up; raises NotAuthenticated."""
+        claims = await self.manager.access.redeem_ticket(ticket)
+        if claims is None:
+            raise NotAuthenticated("the ticket is not valid")
+        principal = Principal.of_claims(claims)
+        if self.clock.now().timestamp() >= principal.expires_at:
+            raise NotAuthenticated("the token behind the ticket has expired")
+        return self.revocations.check(principal)

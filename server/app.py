@@ -1,0 +1,153 @@
+"""The composition root: builds every long-lived object once, and takes it down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import WebSocketRoute
+
+from .api.origins import Origins
+from .api.rates import RateLimits
+from .api.routes import routes_for
+from .api.routing import RouteTable
+from .api.services import Services
+from .auth import Revocations, Tokens
+from .ledger import BalanceManager, changes, open_ledger
+from .ledger.changes import Details, IdempotencyKey
+from .ledger.clock import Clock, SystemClock
+from .ledger.errors import LedgerError
+from .ledger.updates import Batch
+from .settings import Settings
+from .sync.balance import sync_balance_across_all_systems
+from .sync.bus import Bus, open_bus
+from .sync.feed import Feed
+from .ws.endpoint import websocket_endpoint
+from .ws.hub import Hub
+
+_log = structlog.get_logger(__name__)
+
+_REVOCATION_SECONDS = 1.0
+_FIRST_USERS = ("alice", "bob")
+_FIRST_BOOKS = ("main", "demo")
+_FIRST_MONEY = "10000"
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
+    """The ASGI application; its services are built when it starts, and are `state.services`."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with build(settings, clock or SystemClock()) as services:
+            app.state.services = services
+            yield
+
+    return Starlette(
+        routes=[
+            WebSocketRoute("/ws", websocket_endpoint),
+            RouteTable(routes_for(settings.development)),
+        ],
+        middleware=[Middleware(Origins, origins=settings.origins)],
+        lifespan=lifespan,
+    )
+
+
+@asynccontextmanager
+async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
+    """
+    Every service, started; afterwards stopped in order: screens, ledger, feed, bus.
+
+    Raises LedgerError where the database cannot be opened or its schema does not fit.
+    """
+    # Without a secret, one for this start alone: nothing signed by it outlives the process.
+    signing = settings.secrets or (secrets.token_hex(32),)
+    revocations = Revocations()
+    async with AsyncExitStack() as stack:
+        bus = open_bus(settings.redis_url)
+        await bus.start()
+        stack.push_async_callback(bus.close)
+        manager = await stack.enter_async_context(
+            open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
+        )
+        feed = Feed(manager.reader, bus, clock)
+        await feed.start()
+        stack.push_async_callback(feed.close)
+        hub = Hub(manager.reader, feed, clock)
+        stack.push_async_callback(hub.shutdown)
+        manager.on_commit(_announcer(feed, bus))
+        if settings.development:
+            await make_first_users(manager)
+        await _learn_revocations(manager, revocations, hub)
+        stack.push_async_callback(
+            _cancelled, asyncio.create_task(_follow_revocations(manager, revocations, hub))
+        )
+        yield Services(
+            settings=settings,
+            clock=clock,
+            manager=manager,
+            tokens=Tokens(signing, clock.now),
+            revocations=revocations,
+            rates=RateLimits(settings.user_rate, asyncio.get_running_loop().time),
+            bus=bus,
+            feed=feed,
+            hub=hub,
+        )
+
+
+def _announcer(feed: Feed, bus: Bus) -> Callable[[Batch], Awaitable[None]]:
+    async def announce(batch: Batch) -> None:
+        _log.info("committed", first=batch.first, last=batch.last, changes=len(batch.transactions))
+        feed.offer(batch, "local")
+        await sync_balance_across_all_systems(batch, bus)
+
+    return announce
+
+
+async def make_first_users(manager: BalanceManager) -> None:
+    """Give the users of development mode their play money, once however often it is called."""
+    for book in _FIRST_BOOKS:
+        for user_id in _FIRST_USERS:
+            details = Details(
+                description="First money in development mode",
+                key=IdempotencyKey("development", "system", f"{book}/{user_id}"),
+            )
+            await manager.post(
+                await manager.prepare(
+                    lambda catalog, user_id=user_id, book=book, details=details: changes.directed(
+                        catalog,
+                        manager.types["deposit"],
+                        user_id,
+                        _FIRST_MONEY,
+                        asset="USDT",
+                        book=book,
+                        details=details,
+                    )
+                )
+            )
+
+
+async def _learn_revocations(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
+    for user_id, at in (await manager.access.load_revocations()).items():
+        if revocations.revoke(user_id, at):
+            hub.disconnect(user_id)
+
+
+async def _follow_revocations(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
+    """Learn of the revocations that other processes made."""
+    while True:
+        await asyncio.sleep(_REVOCATION_SECONDS)
+        try:
+            await _learn_revocations(manager, revocations, hub)
+        except LedgerError as error:
+            _log.warning("revocations not read", reason=str(error))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

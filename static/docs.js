@@ -1,0 +1,101 @@
+// Shows /openapi.json as a page. Text goes in as text nodes only, never as HTML.
+
+const METHODS = ["get", "post", "put", "patch"];
+
+function element(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function resolve(openapi, schema) {
+  if (!schema.$ref) return schema;
+  return openapi.components.schemas[schema.$ref.split("/").pop()];
+}
+
+function typeName(schema) {
+  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if (schema.anyOf) return schema.anyOf.map(typeName).join(" | ");
+  if (schema.oneOf) return schema.oneOf.map(typeName).join(" | ");
+  if (schema.allOf) return typeName(schema.allOf[0]);
+  if (schema.type === "array") return `[${typeName(schema.items ?? {})}]`;
+  return schema.type ?? "any";
+}
+
+function descriptionOf(schema) {
+  const inner = (schema.anyOf ?? []).map((each) => each.description).find(Boolean);
+  return schema.description ?? inner ?? "";
+}
+
+function fieldRow(name, schema, required) {
+  return element("tr", {},
+    element("td", {}, element("code", {}, name), required ? "" : " ?"),
+    element("td", {}, element("code", {}, typeName(schema))),
+    element("td", {}, descriptionOf(schema)));
+}
+
+function table(caption, rows) {
+  return element("table", {}, element("caption", {}, caption), element("tbody", {}, ...rows));
+}
+
+function bodyTable(openapi, operation) {
+  const schema = resolve(openapi, operation.requestBody.content["application/json"].schema);
+  const rows = Object.entries(schema.properties ?? {}).map(([name, field]) =>
+    fieldRow(name, field, (schema.required ?? []).includes(name)));
+  return table("Body", rows);
+}
+
+function answers(operation) {
+  return Object.entries(operation.responses).map(([status, answer]) => {
+    const schema = Object.values(answer.content ?? {})[0]?.schema ?? {};
+    return element("li", {}, `${status === "default" ? "refused" : status}: `,
+      element("code", {}, typeName(schema)));
+  });
+}
+
+function call(openapi, path, method, operation) {
+  const section = element("section", { class: "panel", id: operation.operationId },
+    element("h3", {}, element("code", {}, `${method.toUpperCase()} ${path}`)),
+    element("p", {}, operation.summary),
+    element("p", { class: "muted" }, operation.description));
+  if (operation.parameters.length > 0) {
+    section.append(table("Parameters", operation.parameters.map((parameter) =>
+      fieldRow(parameter.name, { ...parameter.schema, description: parameter.description },
+        parameter.required))));
+  }
+  if (operation.requestBody) section.append(bodyTable(openapi, operation));
+  section.append(element("ul", {}, ...answers(operation)));
+  return section;
+}
+
+function schemaSection(name, schema) {
+  const rows = Object.entries(schema.properties ?? {}).map(([field, its]) =>
+    fieldRow(field, its, (schema.required ?? []).includes(field)));
+  return element("section", { class: "panel", id: `schema-${name}` },
+    element("h3", {}, element("code", {}, name)),
+    element("p", {}, schema.description ?? ""), table("Fields", rows));
+}
+
+function show(openapi) {
+  const parts = [];
+  for (const [path, operations] of Object.entries(openapi.paths)) {
+    for (const method of METHODS) {
+      if (operations[method]) parts.push(call(openapi, path, method, operations[method]));
+    }
+  }
+  const schemas = Object.entries(openapi.components.schemas).map(([name, schema]) =>
+    schemaSection(name, schema));
+  document.getElementById("calls").replaceChildren(
+    element("h2", {}, "Calls"), ...parts, element("h2", {}, "Objects"), ...schemas);
+}
+
+const target = document.getElementById("calls");
+try {
+  const answer = await fetch("/openapi.json");
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  show(await answer.json());
+} catch (error) {
+  target.replaceChildren(element("p", { role: "alert" }, `Not loaded: ${error.message}`));
+}
