@@ -1,0 +1,241 @@
+"""A building's book: what the apartments owe, charged and paid."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from .client import Json, accepted, refused
+from .conftest import Outside
+from .test_client import VECTORS
+
+APARTMENT = "apartment-12"
+
+
+async def _building(outside: Outside, **settings: str) -> str:
+    return await outside.new_book("building", side="debit", accounts="open", **settings)
+
+
+async def test_a_charge_is_debt_and_a_payment_takes_it_back(outside: Outside) -> None:
+    building = await _building(outside)
+    money = {"user_id": APARTMENT, "asset": "EUR", "book": building}
+    async with outside.screen(APARTMENT) as screen, outside.monitor() as monitor:
+        charge = accepted(
+            await outside.admin.post(
+                "/v1/charges", {**money, "amount": "100", "service_type": "heating"}
+            )
+        )
+        payment = accepted(await outside.admin.post("/v1/payments", {**money, "amount": "50"}))
+        await screen.until_shown(payment["position"])
+        charged, paid = (update["changes"][0] for update in screen.updates)
+        assert (charged["amount"], charged["balance"]) == ("100.00", "100.00")
+        assert (paid["amount"], paid["balance_before"], paid["balance"]) == (
+            "-50.00",
+            "100.00",
+            "50.00",
+        )
+        assert (paid["total_in"], paid["total_out"]) == ("100.00", "50.00")
+        assert paid["side"] == "debit" and paid["floor"] is None and paid["available"] is None
+        assert screen.updates[0]["metadata"]["service_type"] == "heating"
+
+        path = f"/v1/transactions/{payment['transaction_id']}/reversal"
+        bounced = accepted(await outside.admin.post(path, {"description": "bounced"}))
+        await screen.until_shown(bounced["position"])
+        (back,) = screen.updates[-1]["changes"]
+        assert (back["amount"], back["balance"]) == ("50.00", "100.00")
+        assert (back["total_in"], back["total_out"]) == ("100.00", "0.00")
+
+        too_much = accepted(await outside.admin.post("/v1/payments", {**money, "amount": "130"}))
+        await screen.until_shown(too_much["position"])
+        await monitor.until_position(too_much["position"])
+        assert screen.balances[f"{building}/{APARTMENT}/EUR"]["balance"] == "-30.00"
+        shown = {k: v for k, v in screen.balances.items() if k.startswith(f"{building}/")}
+        assert shown == await outside.admin.balances(APARTMENT, book=building)
+
+    whole = (await outside.auditor.get(f"/v1/transactions/{charge['transaction_id']}")).json()
+    amounts = {posting["account"]: posting["amount"] for posting in whole["postings"]}
+    assert amounts[f"{building}/{APARTMENT}/EUR"] == "100.00"
+    assert set(amounts) == {f"{building}/{APARTMENT}/EUR", f"{building}/@house/EUR"}
+
+
+async def test_the_digests_are_the_published_ones_in_all_but_the_ids(outside: Outside) -> None:
+    """The entries of the published chain give the published integers; the client checks digests."""
+    (chain,) = (c for c in VECTORS["chains"] if c["account"].startswith("building:7/"))
+    building = await _building(outside)
+    money = {"user_id": APARTMENT, "asset": "EUR", "book": building}
+    async with outside.screen(outside.new_user()):
+        charge = await outside.admin.post("/v1/charges", {**money, "amount": "100"})
+        payment = await outside.admin.post("/v1/payments", {**money, "amount": "50"})
+        path = f"/v1/transactions/{payment.json()['transaction_id']}/reversal"
+        reversal = await outside.admin.post(path, {"description": "bounced"})
+    for answer, entry in zip((charge, payment, reversal), chain["entries"], strict=True):
+        (change,) = accepted(answer)["updates"][0]["changes"]
+        integers = {
+            field: int(change[field].replace(".", ""))
+            for field in ("amount", "held_change", "balance", "held")
+        }
+        assert {**integers, "seq": change["seq"]} == {
+            field: entry[field] for field in (*integers, "seq")
+        }
+
+
+async def test_a_shared_charge_is_split_to_the_last_cent(outside: Outside) -> None:
+    example = VECTORS["shared_charge"]
+    building = await _building(outside)
+    # User ids in another order than the shares: ties go by the shares, updates by user id.
+    users = [outside.new_user(name) for name in ("d", "c", "b", "a")]
+    shares = [
+        {"user_id": user, "weight": weight}
+        for user, weight in zip(users, example["weights"], strict=True)
+    ]
+    body = {
+        "book": building,
+        "asset": "EUR",
+        "amount": "100.00",
+        "shares": shares,
+        "category": "roof",
+    }
+    async with outside.screen(users[2]) as screen, outside.monitor() as monitor:
+        answer = accepted(await outside.admin.post("/v1/shared-charges", body))
+        parts = {
+            update["user_id"]: int(update["changes"][0]["amount"].replace(".", ""))
+            for update in answer["updates"]
+        }
+        assert [parts[user] for user in users] == example["parts"]
+        assert list(parts) == sorted(users)
+        assert sum(parts.values()) == example["amount"]
+        await screen.until_shown(answer["position"])
+        await monitor.until_position(answer["position"])
+        assert screen.updates[-1]["metadata"]["category"] == "roof"
+        assert monitor.monitored == answer["updates"]
+
+
+async def test_ties_go_to_the_earlier_share(outside: Outside) -> None:
+    building = await _building(outside)
+    users = [outside.new_user(name) for name in ("z", "y", "x")]
+    shares = [{"user_id": user, "weight": 1} for user in users]
+    body: Json = {"book": building, "asset": "EUR", "amount": "0.05", "shares": shares}
+    answer = accepted(await outside.admin.post("/v1/shared-charges", body))
+    parts = {u["user_id"]: u["changes"][0]["amount"] for u in answer["updates"]}
+    assert [parts[user] for user in users] == ["0.02", "0.02", "0.01"]
+    # A share that comes to nothing is still an entry of its account.
+    answer = accepted(await outside.admin.post("/v1/shared-charges", {**body, "amount": "0.01"}))
+    parts = {u["user_id"]: u["changes"][0]["amount"] for u in answer["updates"]}
+    assert [parts[user] for user in users] == ["0.01", "0.00", "0.00"]
+
+
+async def test_nine_hundred_and_ninety_nine_shares(outside: Outside) -> None:
+    building = await _building(outside)
+    shares = [{"user_id": f"flat-{number}", "weight": number + 1} for number in range(999)]
+    body: Json = {"book": building, "asset": "EUR", "amount": "123456.78", "shares": shares}
+    answer = accepted(await outside.admin.post("/v1/shared-charges", body))
+    amounts = [int(u["changes"][0]["amount"].replace(".", "")) for u in answer["updates"]]
+    assert len(amounts) == 999 and sum(amounts) == 12_345_678
+    head = await outside.admin.head()
+    body["shares"].append({"user_id": "flat-999", "weight": 1})
+    refused(await outside.admin.post("/v1/shared-charges", body), 400, "invalid_request")
+    assert await outside.admin.head() == head
+
+
+BAD_SHARES: dict[str, object] = {
+    "none": [],
+    "one twice": [{"user_id": "a", "weight": 1}, {"user_id": "a", "weight": 2}],
+    "a weight of nothing": [{"user_id": "a", "weight": 0}],
+    "a negative weight": [{"user_id": "a", "weight": 2}, {"user_id": "b", "weight": -1}],
+    "a broken weight": [{"user_id": "a", "weight": 1.5}],
+    "a weight in letters": [{"user_id": "a", "weight": "1"}],
+    "a weight that is true": [{"user_id": "a", "weight": True}],
+    "no weight": [{"user_id": "a"}],
+    "a system account": [{"user_id": "@house", "weight": 1}],
+    "no list": {"user_id": "a", "weight": 1},
+}
+
+
+@pytest.mark.parametrize("case", BAD_SHARES)
+async def test_shares_are_refused(outside: Outside, case: str) -> None:
+    building = await _building(outside)
+    head = await outside.admin.head()
+    body = {"book": building, "asset": "EUR", "amount": "10", "shares": BAD_SHARES[case]}
+    refused(await outside.admin.post("/v1/shared-charges", body), 400, "invalid_request")
+    assert await outside.admin.head() == head
+
+
+async def test_each_side_takes_its_own_types(outside: Outside) -> None:
+    building = await _building(outside)
+    wallet = await outside.new_book("wallet", accounts="open")
+    head = await outside.admin.head()
+    money = {"user_id": APARTMENT, "asset": "EUR", "amount": "1"}
+    for path in ("/v1/deposits", "/v1/withdrawals", "/v1/recharges"):
+        answer = await outside.admin.post(path, {**money, "book": building})
+        refused(answer, 400, "invalid_request")
+    answer = await outside.admin.transfer(APARTMENT, "other", "1", asset="EUR", book=building)
+    refused(answer, 400, "invalid_request")
+    answer = await outside.admin.post("/v1/payments", {**money, "book": wallet})
+    refused(answer, 400, "invalid_request")
+    shared = {"book": wallet, "asset": "EUR", "amount": "1"}
+    shares = [{"user_id": "a", "weight": 1}]
+    answer = await outside.admin.post("/v1/shared-charges", {**shared, "shares": shares})
+    refused(answer, 400, "invalid_request")
+    assert await outside.admin.head() == head
+
+
+async def test_the_side_of_a_book_is_fixed(outside: Outside) -> None:
+    building = await _building(outside)
+    answer = await outside.root.put(f"/v1/admin/books/{building}", {"side": "credit"})
+    assert 400 <= answer.status_code < 500
+    books = (await outside.admin.get("/v1/books")).json()["items"]
+    assert {book["name"]: book["side"] for book in books}[building] == "debit"
+
+
+async def test_many_payments_at_once_lose_no_cent(outside: Outside) -> None:
+    building = await _building(outside)
+    flat = outside.new_user("flat")
+    money = {"user_id": flat, "asset": "EUR", "book": building}
+    answers = await asyncio.gather(
+        *(outside.admin.post("/v1/charges", {**money, "amount": "1.01"}) for _ in range(100)),
+        *(outside.admin.post("/v1/payments", {**money, "amount": "1.00"}) for _ in range(100)),
+    )
+    assert Counter(answer.status_code for answer in answers) == {201: 200}
+    balances = await outside.admin.balances(flat, book=building)
+    assert balances[f"{building}/{flat}/EUR"]["balance"] == "1.00"
+    assert balances[f"{building}/{flat}/EUR"]["seq"] == 200
+
+
+async def test_the_statement_of_a_flat(outside: Outside) -> None:
+    building = await _building(outside, timezone="Europe/Berlin")
+    flat = outside.new_user("flat")
+    money = {"user_id": flat, "asset": "EUR", "book": building}
+
+    async def entered(path: str, amount: str, at: str, **rest: str) -> None:
+        body = {**money, "amount": amount, "effective_at": at, **rest}
+        accepted(await outside.admin.post(path, body))
+
+    await entered("/v1/charges", "10", "2026-02-28T22:59:59Z", service_type="water")
+    await entered("/v1/charges", "200", "2026-02-28T23:00:00Z", service_type="rent")
+    await entered("/v1/payments", "150", "2026-03-15T12:00:00Z")
+    await entered("/v1/charges", "3", "2026-03-31T21:59:59Z", service_type="water")
+    await entered("/v1/charges", "7", "2026-03-31T22:00:00Z", service_type="water")
+
+    answer = await outside.auditor.get(
+        f"/v1/users/{flat}/statements", book=building, from_="2026-03-01", to="2026-03-31"
+    )
+    assert answer.status_code == 200, answer.text
+    statement = answer.json()
+    assert (statement["book"], statement["from"], statement["to"]) == (
+        building,
+        "2026-03-01",
+        "2026-03-31",
+    )
+    (account,) = statement["accounts"]
+    assert (account["opening"], account["closing"]) == ("10.00", "63.00")
+    movements = {m["change_type"]: (m["count"], m["amount"]) for m in account["movements"]}
+    assert movements == {"charge": (2, "203.00"), "payment": (1, "-150.00")}
+    before = await outside.admin.get(f"/v1/users/{flat}/balances", before="2026-04-01")
+    (balance,) = before.json()["balances"]
+    assert balance["balance"] == "63.00"
+    assert all(
+        balance[field] is None
+        for field in ("held", "available", "seq", "digest", "status", "floor")
+    )
