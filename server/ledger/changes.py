@@ -21,7 +21,7 @@ from .accounts import AccountKey, check_user_id
 from .catalog import Asset, Book, Catalog
 from .clock import parse_rfc3339, rfc3339
 from .errors import InvalidAmount, InvalidRequest
-from .money import check_range, parse_amount, split_by_weight
+from .money import parse_amount, split_by_weight
 from .transaction_types import TransactionType
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ LONGEST_REFERENCE = 255
 LARGEST_METADATA = 4096
 DEEPEST_METADATA = 5
 MOST_POSTINGS = 1000
+LARGEST_UPDATES = 1 << 20
+# A user's UPDATE with one change and no texts.
+UPDATE_SIZE = 900
 
 Amount = str | Decimal
 
@@ -130,6 +133,11 @@ class Change(Struct, frozen=True, kw_only=True):
             return (intent.key, intent.counter)
         return (intent.key,)
 
+    def encoded_size(self) -> int:
+        """About how many bytes its updates take: one per user, each with all texts."""
+        users = sum(not key.is_system for key in self.account_keys())
+        return users * (UPDATE_SIZE + len(self.description) + len(self.metadata))
+
 
 def directed(
     catalog: Catalog,
@@ -172,6 +180,24 @@ def signed(
             f"a {kind.name} is {wanted} in the account's own sense", pointer="/amount"
         )
     return _single(kind, in_book, user_id, asset, minor, details)
+
+
+def moved(
+    catalog: Catalog,
+    kind: TransactionType,
+    user_id: str,
+    magnitude: Amount,
+    sign: int,
+    *,
+    asset: str,
+    book: str,
+    details: Details,
+) -> Change:
+    """A change by a positive `magnitude` in the direction `sign` (1 or -1), own sense."""
+    in_book, of_asset = _place(catalog, kind, book, asset)
+    if kind.sign(in_book.side) not in (0, sign):
+        raise InvalidAmount(f"a {kind.name} moves the other way", pointer="/amount")
+    return _single(kind, in_book, user_id, asset, sign * _positive(magnitude, of_asset), details)
 
 
 def transfer(
@@ -358,7 +384,7 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
             order="sorted",
         )
     ).hexdigest()
-    return Change(
+    change = Change(
         type=kind,
         intent=intent,
         description=description,
@@ -372,6 +398,9 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
         fingerprint=fingerprint,
         alongside=details.alongside,
     )
+    if change.encoded_size() > LARGEST_UPDATES:
+        raise InvalidRequest("the texts are too long for so many users")
+    return change
 
 
 def _effective(value: str | datetime | None) -> str | None:

@@ -19,8 +19,12 @@ Fault = Literal["retry", "lock_timeout", "duplicate", "data", "other"]
 _POSTGRES_WRITER = {
     "application_name": "tallywire writer",
     "idle_in_transaction_session_timeout": "5000",
-    "statement_timeout": "10000",
-    "lock_timeout": "5000",
+    "statement_timeout": "6000",
+    "lock_timeout": "4000",
+    # Only keyed look-ups: a plan made while the tables were small must not outlive that.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -36,7 +40,8 @@ _POSTGRES_READER = {
 }
 _CONNECT_SECONDS = 5
 # Longer than any server-side timeout: past it the connection itself is dead.
-_COMMAND_SECONDS = 20
+_WRITER_COMMAND_SECONDS = 8
+_READER_COMMAND_SECONDS = 65
 
 _SCHEMES = {
     "postgres": "postgresql+asyncpg",
@@ -89,8 +94,8 @@ class Database:
             self.writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=2)
             self.reader = _sqlite_engine(self.url, "BEGIN", pool_size=readers)
         else:
-            self.writer = _postgres_engine(self.url, _POSTGRES_WRITER, pool_size=2)
-            self.reader = _postgres_engine(self.url, _POSTGRES_READER, pool_size=readers)
+            self.writer = _postgres_engine(self.url, writes=True, pool_size=2)
+            self.reader = _postgres_engine(self.url, writes=False, pool_size=readers)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -137,6 +142,9 @@ def classify(error: BaseException) -> Fault:
     ``lock_timeout``: another transaction holds what is needed; ``duplicate``: a unique key;
     ``data``: other data and constraint errors; ``other``: a defect.
     """
+    if isinstance(error, OverflowError):
+        # SQLite's driver on an integer beyond 64 bits.
+        return "data"
     if not isinstance(error, DBAPIError):
         return "retry" if isinstance(error, (OSError, TimeoutError)) else "other"
     if error.connection_invalidated:
@@ -202,17 +210,17 @@ def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
     return engine
 
 
-def _postgres_engine(url: URL, session: dict[str, str], *, pool_size: int) -> AsyncEngine:
+def _postgres_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
     return create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
-        pool_pre_ping=session is _POSTGRES_READER,
+        pool_pre_ping=not writes,
         connect_args={
-            "server_settings": session,
+            "server_settings": _POSTGRES_WRITER if writes else _POSTGRES_READER,
             "timeout": _CONNECT_SECONDS,
-            "command_timeout": _COMMAND_SECONDS,
+            "command_timeout": (_WRITER_COMMAND_SECONDS if writes else _READER_COMMAND_SECONDS),
         },
     )
 

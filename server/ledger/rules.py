@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .accounts import Account, AccountKey
-from .catalog import Book, Catalog
+from .catalog import Catalog
 from .changes import Change, ChangeAccount, Leg, OpenAccount, Post, SetBalance
 from .clock import parse_rfc3339
 from .digest import entry_digest

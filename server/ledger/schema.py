@@ -181,4 +181,3 @@ audit = Table(
     Column("target", _text, nullable=False),
     Column("details", _text, nullable=False),
 )
-

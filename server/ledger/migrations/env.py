@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from alembic import context
-
 from tallywire.ledger.migrations import VERSION_TABLE
 from tallywire.ledger.schema import metadata
 

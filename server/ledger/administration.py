@@ -1,0 +1,193 @@
+"""What operators set: assets, books, pause; each under the clock's lock, each in the audit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec.structs import replace
+from sqlalchemy import Insert, insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from . import schema
+from .catalog import ASSET_CODE, BOOK_NAME, Asset, Book
+from .clock import Clock, rfc3339
+from .database import Database
+from .errors import Conflict, InvalidAmount, InvalidRequest
+from .journal import Journal
+from .money import parse_amount
+
+
+class Administration:
+    """
+    Changes of settings. Each raises the settings' version under the clock's lock, so that no
+    batch of any process that decided by older settings can still commit.
+    """
+
+    def __init__(self, database: Database, journal: Journal, clock: Clock) -> None:
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+
+    async def put_asset(self, code: str, *, scale: int | None, actor: str) -> Asset:
+        """
+        Make the asset `code` with `scale` decimals (0 to 12), or change the scale of one that
+        no account has. Raises InvalidRequest, Conflict.
+        """
+        if not ASSET_CODE.fullmatch(code):
+            raise InvalidRequest("an asset code is 1 to 12 of A-Z and 0-9", pointer="/code")
+        if scale is not None and (isinstance(scale, bool) or not 0 <= scale <= 12):
+            raise InvalidRequest("the scale is 0 to 12", pointer="/scale")
+        async with self._settings_change() as connection:
+            present = (await self._journal.catalog(connection)).assets.get(code)
+            if scale is None and present is None:
+                raise InvalidRequest("a new asset needs a scale", pointer="/scale")
+            if present is not None and scale not in (None, present.scale):
+                used = await connection.execute(
+                    text("SELECT 1 FROM accounts WHERE asset = :code LIMIT 1"), {"code": code}
+                )
+                if used.first() is not None:
+                    raise Conflict(f"{code} has accounts: its scale is fixed")
+            asset = Asset(code, present.scale if scale is None and present else int(scale or 0))
+            await connection.execute(
+                text(
+                    "INSERT INTO assets (code, scale) VALUES (:code, :scale)"
+                    " ON CONFLICT (code) DO UPDATE SET scale = :scale"
+                ),
+                {"code": asset.code, "scale": asset.scale},
+            )
+            await connection.execute(
+                self.audit_row(actor, "asset_set", code, {"scale": asset.scale})
+            )
+        return asset
+
+    async def put_book(self, name: str, settings: Mapping[str, Any], *, actor: str) -> Book:
+        """
+        Make the book `name` or change its `settings` (contract, section 1; absent =
+        unchanged). Raises InvalidRequest, Conflict where the side would change.
+        """
+        if not BOOK_NAME.fullmatch(name):
+            raise InvalidRequest(
+                "a book's name is 1 to 64 of a-z, 0-9 and :_.-, beginning with a letter or digit",
+                pointer="/name",
+            )
+        async with self._settings_change() as connection:
+            present = (await self._journal.catalog(connection)).books.get(name)
+            book = _with_settings(present, name, settings)
+            values = {**msgspec.structs.asdict(book), "self_service": int(book.self_service)}
+            columns = list(values)
+            await connection.execute(
+                text(
+                    f"INSERT INTO books ({', '.join(columns)})"
+                    f" VALUES ({', '.join(f':{c}' for c in columns)}) ON CONFLICT (name)"
+                    f" DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in columns[1:])}"
+                ),
+                values,
+            )
+            await connection.execute(self.audit_row(actor, "book_set", name, dict(settings)))
+        return book
+
+    async def pause(self, actor: str) -> None:
+        """Refuse changes in every process from now on; what was committed stays."""
+        await self._set_paused(True, actor)
+
+    async def resume(self, actor: str) -> None:
+        """Take changes again."""
+        await self._set_paused(False, actor)
+
+    async def record(
+        self, actor: str, action: str, target: str, details: Mapping[str, Any]
+    ) -> None:
+        """Write one audit row of its own."""
+        async with self._database.write() as connection:
+            await connection.execute(self.audit_row(actor, action, target, details))
+
+    def audit_row(self, actor: str, action: str, target: str, details: Mapping[str, Any]) -> Insert:
+        """The statement that writes one audit row, to run in whatever transaction it is about."""
+        return insert(schema.audit).values(
+            time=rfc3339(self._clock.now()),
+            actor=actor,
+            action=action,
+            target=target,
+            details=msgspec.json.encode(details).decode(),
+        )
+
+    async def _set_paused(self, paused: bool, actor: str) -> None:
+        async with self._settings_change() as connection:
+            await connection.execute(
+                text("UPDATE clock SET paused = :paused"), {"paused": int(paused)}
+            )
+            action = "paused" if paused else "resumed"
+            await connection.execute(self.audit_row(actor, action, "changes", {}))
+
+    @asynccontextmanager
+    async def _settings_change(self) -> AsyncIterator[AsyncConnection]:
+        async with self._database.write() as connection:
+            await self._journal.take_clock(connection)
+            yield connection
+            await connection.execute(
+                text("UPDATE clock SET settings_version = settings_version + 1")
+            )
+
+
+def _with_settings(present: Book | None, name: str, settings: Mapping[str, Any]) -> Book:
+    checked = {field: _setting(field, value) for field, value in settings.items()}
+    side = checked.get("side")
+    if present is None:
+        book = Book(name=name, **checked)
+        if book.side == "debit" and "default_floor" not in checked:
+            book = replace(book, default_floor=None)
+    else:
+        if side not in (None, present.side):
+            raise Conflict(f"book {name!r} is a {present.side} book: its side is fixed")
+        book = replace(present, **checked)
+    if book.side == "debit" and book.default_floor is not None:
+        raise InvalidRequest("a debit book has no floor", pointer="/default_floor")
+    return book
+
+
+def _setting(field: str, value: Any) -> Any:
+    """`value` where it can be the book's `field`, else InvalidRequest."""
+    pointer = f"/{field}"
+    if field == "side" and value not in ("credit", "debit"):
+        raise InvalidRequest("side is credit or debit", pointer=pointer)
+    if field == "accounts" and value not in ("open", "strict"):
+        raise InvalidRequest("accounts is open or strict", pointer=pointer)
+    if field == "self_service" and not isinstance(value, bool):
+        raise InvalidRequest("self_service is true or false", pointer=pointer)
+    if field == "default_floor" and value is not None:
+        try:
+            parse_amount(value, 12, pointer=pointer)
+        except InvalidAmount:
+            # Assets of few decimals have a wider range than twelve decimals allow.
+            parse_amount(value, 0, pointer=pointer)
+    if field == "timezone":
+        _check_timezone(value, pointer)
+    if field in ("starts_on", "closed_through") and value is not None:
+        _check_date(value, pointer)
+    if field not in Book.__struct_fields__ or field == "name":
+        raise InvalidRequest(f"there is no setting {field!r}", pointer=pointer)
+    return value
+
+
+def _check_timezone(value: Any, pointer: str) -> None:
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        ZoneInfo(value)
+    except (ValueError, ZoneInfoNotFoundError, OSError):
+        raise InvalidRequest(
+            "timezone is an IANA name, such as Europe/Athens", pointer=pointer
+        ) from None
+
+
+def _check_date(value: Any, pointer: str) -> None:
+    try:
+        if not isinstance(value, str) or date.fromisoformat(value).isoformat() != value:
+            raise ValueError
+    except ValueError:
+        raise InvalidRequest("a date is YYYY-MM-DD", pointer=pointer) from None

@@ -1,0 +1,281 @@
+"""Reads of states: balances now and as of then, heads, totals, the trial balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .accounts import Account, AccountKey
+from .catalog import Catalog
+from .clock import Clock, rfc3339
+from .database import Database
+from .digest import GENESIS
+from .errors import InvalidCursor, InvalidRequest
+from .journal import STATE_COLUMNS, Journal
+from .money import format_amount
+from .views import balance_view
+
+_STATE = ", ".join(f"a.{name}" for name in STATE_COLUMNS)
+_ENTRY_STATE = ", ".join(f"p.{name}" for name in STATE_COLUMNS)
+# SQLite's SUM fails beyond 64 bits: sums are taken in two halves and joined as Python integers.
+_HALF = 1_000_000_000
+
+
+class Head(Struct, frozen=True):
+    """The journal's newest position, and which journal it is."""
+
+    epoch: str
+    position: int
+
+
+class Snapshot(Struct, frozen=True):
+    """The BALANCEs (JSON) of some users' accounts as of one position, by user, in name order."""
+
+    epoch: str
+    position: int
+    balances: Mapping[str, list[bytes]]
+
+
+class MonitorTotals(Struct, frozen=True):
+    """What all users own per book and asset, as of one position."""
+
+    epoch: str
+    position: int
+    totals: list[dict[str, Any]]
+
+
+class BalanceReader:
+    """Reads of states from the database; changes nothing."""
+
+    def __init__(self, database: Database, journal: Journal, clock: Clock) -> None:
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self._catalog: Catalog | None = None
+
+    async def head(self) -> Head:
+        """The head of the journal."""
+        async with self._database.read() as connection:
+            return await _head(connection)
+
+    async def snapshot(self, user_ids: Sequence[str]) -> Snapshot:
+        """The balances of `user_ids` and the head, read by one statement."""
+        sqlite = self._database.dialect == "sqlite"
+        wanted = "IN (SELECT value FROM json_each(:users))" if sqlite else "= ANY(:users)"
+        users = msgspec.json.encode(user_ids).decode() if sqlite else list(user_ids)
+        async with self._database.read() as connection:
+            rows = (
+                await connection.execute(
+                    text(
+                        "SELECT c.epoch, c.position, a.id, a.book, a.owner, a.asset,"
+                        f" {_STATE} FROM clock c"
+                        f" LEFT JOIN accounts a ON a.owner {wanted} AND a.seq > 0"
+                        " ORDER BY a.name"
+                    ),
+                    {"users": users},
+                )
+            ).all()
+            accounts = [_account(row[2:]) for row in rows if row[2] is not None]
+            catalog = await self._catalog_of(connection, accounts)
+        return _snapshot(rows[0][0], rows[0][1], user_ids, accounts, catalog)
+
+    async def balances_at(
+        self,
+        user_id: str,
+        *,
+        position: int | None = None,
+        time: str | None = None,
+        book: str | None = None,
+    ) -> Snapshot:
+        """
+        The balances of `user_id` as each account's last entry at or before `position`, or before
+        `time` (RFC 3339, UTC, as stored), left them. Raises InvalidCursor beyond the head.
+        """
+        async with self._database.read() as connection:
+            head = await _head(connection)
+            if time is not None:
+                if time > rfc3339(self._clock.now()):
+                    raise InvalidCursor("that time lies in the future")
+                position = await _position_at(connection, time)
+            at = head.position if position is None else position
+            if at > head.position:
+                raise InvalidCursor(f"the journal ends at position {head.position}")
+            rows = await connection.execute(
+                text(
+                    f"SELECT a.id, a.book, a.owner, a.asset, {_ENTRY_STATE} FROM accounts a"
+                    " JOIN postings p ON p.account_id = a.id AND p.position = (SELECT"
+                    " max(q.position) FROM postings q WHERE q.account_id = a.id"
+                    " AND q.position <= :at) WHERE a.owner = :user ORDER BY a.name"
+                ),
+                {"user": user_id, "at": at},
+            )
+            accounts = [_account(row) for row in rows if book in (None, row.book)]
+            catalog = await self._catalog_of(connection, accounts)
+        return _snapshot(head.epoch, at, [user_id], accounts, catalog)
+
+    async def heads_fit(
+        self, user_id: str, position: int, heads: Mapping[str, tuple[int, str]]
+    ) -> bool:
+        """
+        Whether each account named in `heads` is the user's and had that (seq, digest) as its
+        last entry at `position`; (0, zeros) stands for no entry yet.
+        """
+        async with self._database.read() as connection:
+            for name, claimed in heads.items():
+                try:
+                    owner = AccountKey.parse(name).owner
+                except InvalidRequest:
+                    return False
+                row = (
+                    await connection.execute(
+                        text(
+                            "SELECT p.seq, p.digest FROM accounts a LEFT JOIN postings p"
+                            " ON p.account_id = a.id AND p.position = (SELECT max(q.position)"
+                            " FROM postings q WHERE q.account_id = a.id"
+                            " AND q.position <= :position) WHERE a.name = :name"
+                        ),
+                        {"name": name, "position": position},
+                    )
+                ).one_or_none()
+                if row is None or owner != user_id:
+                    return False
+                if claimed != (row[0] or 0, row[1] or GENESIS):
+                    return False
+        return True
+
+    async def monitor_totals(self) -> MonitorTotals:
+        """What all users own and have held per book and asset, and the head, by one statement."""
+        async with self._database.read() as connection:
+            rows = (
+                await connection.execute(
+                    text(
+                        "SELECT c.epoch, c.position, a.book, a.asset,"
+                        f" {_halves('a.balance')}, {_halves('a.held')}"
+                        " FROM clock c LEFT JOIN accounts a ON substr(a.owner, 1, 1) <> '@'"
+                        " GROUP BY c.epoch, c.position, a.book, a.asset ORDER BY a.book, a.asset"
+                    )
+                )
+            ).all()
+            groups = [row for row in rows if row[2] is not None]
+            catalog = await self._catalog_with(connection, [(r[2], r[3]) for r in groups])
+        totals = []
+        for _, _, book, asset, *sums in groups:
+            sign, scale = catalog.book(book).stored_sign, catalog.asset(asset).scale
+            totals.append(
+                {
+                    "book": book,
+                    "asset": asset,
+                    "balance": format_amount(sign * _joined(sums[0], sums[1]), scale),
+                    "held": format_amount(_joined(sums[2], sums[3]), scale),
+                }
+            )
+        return MonitorTotals(rows[0][0], rows[0][1], totals)
+
+    async def trial_balance(self, position: int | None = None) -> dict[str, Any]:
+        """
+        The contract's trial balance: what each kind of owner has per book and asset at
+        `position` (None: the head), and the sums, which are zero. Raises InvalidCursor.
+        """
+        kind = "CASE WHEN substr(a.owner, 1, 1) = '@' THEN a.owner ELSE 'user' END"
+        async with self._database.read() as connection:
+            if position is None:
+                columns, source = _halves("a.balance"), "accounts a"
+            else:
+                head = await _head(connection)
+                if not 0 <= position <= head.position:
+                    raise InvalidCursor(f"the journal ends at position {head.position}")
+                columns = _halves("p.amount")
+                source = "postings p JOIN accounts a ON a.id = p.account_id"
+            rows = (
+                await connection.execute(
+                    text(
+                        "SELECT c.position, s.book, s.asset, s.kind, s.high, s.low FROM clock c"
+                        f" LEFT JOIN (SELECT a.book, a.asset, {kind} AS kind, {columns}"
+                        f" FROM {source} {'' if position is None else 'WHERE p.position <= :at'}"
+                        " GROUP BY 1, 2, 3) s ON 1 = 1 ORDER BY s.book, s.asset, s.kind"
+                    ).bindparams(**({} if position is None else {"at": position}))
+                )
+            ).all()
+            groups = [row for row in rows if row[1] is not None]
+            catalog = await self._catalog_with(connection, [(r[1], r[2]) for r in groups])
+        listed, sums = [], {}
+        for _, book, asset, owner_kind, high, low in groups:
+            sign, scale = catalog.book(book).stored_sign, catalog.asset(asset).scale
+            amount = sign * _joined(high, low)
+            listed.append(
+                {
+                    "book": book,
+                    "asset": asset,
+                    "owner_kind": owner_kind,
+                    "balance": format_amount(amount, scale),
+                }
+            )
+            total, _ = sums.get(f"{book}/{asset}", (0, scale))
+            sums[f"{book}/{asset}"] = (total + amount, scale)
+        return {
+            "position": rows[0][0] if position is None else position,
+            "rows": listed,
+            "sums": {name: format_amount(*total) for name, total in sums.items()},
+        }
+
+    async def _catalog_of(
+        self, connection: AsyncConnection, accounts: Iterable[Account]
+    ) -> Catalog:
+        return await self._catalog_with(
+            connection, [(account.key.book, account.key.asset) for account in accounts]
+        )
+
+    async def _catalog_with(
+        self, connection: AsyncConnection, places: Iterable[tuple[str, str]]
+    ) -> Catalog:
+        """A catalog that has these books and assets; their sides and scales never change."""
+        catalog = self._catalog
+        if catalog is None or any(
+            book not in catalog.books or asset not in catalog.assets for book, asset in places
+        ):
+            catalog = self._catalog = await self._journal.catalog(connection)
+        return catalog
+
+
+async def _head(connection: AsyncConnection) -> Head:
+    row = (await connection.execute(text("SELECT epoch, position FROM clock"))).one()
+    return Head(row[0], row[1])
+
+
+async def _position_at(connection: AsyncConnection, time: str) -> int:
+    row = await connection.execute(
+        text("SELECT max(last) FROM seals WHERE created_at <= :time"), {"time": time}
+    )
+    return row.scalar_one() or 0
+
+
+def _account(row: Sequence[Any]) -> Account:
+    id_, book, owner, asset, *state = row
+    return Account(id_, AccountKey(book, owner, asset), *state)
+
+
+def _snapshot(
+    epoch: str,
+    position: int,
+    user_ids: Sequence[str],
+    accounts: Iterable[Account],
+    catalog: Catalog,
+) -> Snapshot:
+    balances: dict[str, list[bytes]] = {user: [] for user in user_ids}
+    for account in accounts:
+        encoded = msgspec.json.encode(balance_view(account, catalog))
+        balances[account.key.owner].append(encoded)
+    return Snapshot(epoch, position, balances)
+
+
+def _halves(column: str) -> str:
+    return f"SUM({column} / {_HALF}) AS high, SUM({column} % {_HALF}) AS low"
+
+
+def _joined(high: Any, low: Any) -> int:
+    return int(high or 0) * _HALF + int(low or 0)

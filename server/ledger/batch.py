@@ -1,0 +1,341 @@
+"""
+One attempt at one batch: the statements in their fixed order, each change decided on the
+state that the earlier ones left. Everything up to COMMIT, which is the committer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .accounts import Account, AccountKey
+from .catalog import Catalog
+from .changes import Change, IdempotencyKey
+from .clock import Clock, rfc3339
+from .database import classify, reason
+from .digest import GENESIS, batch_seal, content_hash
+from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
+from .journal import ENTRY_COLUMNS, STATE_COLUMNS, Journal, Replay
+from .receipts import Receipt
+from .rules import Decision, decide
+from .updates import Batch, Committed, encode_updates
+from .views import admin_fields, update_views
+
+Outcome = Receipt | LedgerError
+
+_UNTOUCHED = (0, 0, 0, 0, None, None, None, "active", 0, GENESIS)
+
+
+class Request(Struct, frozen=True):
+    """A change and the id that its transaction has whichever attempt commits it."""
+
+    change: Change
+    transaction_id: str
+
+
+class Accepted(Struct, frozen=True):
+    """A change accepted in this batch, which has no position yet."""
+
+    transaction_id: str
+    replayed: bool = False
+
+
+Verdict = Accepted | Outcome
+
+
+class StaleKnowledge(Exception):
+    """What this process remembers of the database is out of date: read it and decide anew."""
+
+
+class Knowledge:
+    """What a committer remembers between batches: the catalog and the ids of accounts."""
+
+    MOST_IDS = 200_000
+
+    def __init__(self, catalog: Catalog, epoch: str) -> None:
+        self.catalog = catalog
+        self.epoch = epoch
+        self.account_ids: dict[str, int] = {}
+
+    def remember(self, ids: dict[str, int]) -> None:
+        """Keep the ids of accounts that are committed: they never change."""
+        if len(self.account_ids) + len(ids) > self.MOST_IDS:
+            self.account_ids.clear()
+        self.account_ids.update(ids)
+
+
+class Prepared(Struct, frozen=True):
+    """A batch that needs only COMMIT: `batch` is None where nothing was accepted."""
+
+    batch: Batch | None
+    outcomes: tuple[tuple[Outcome, ...], ...]
+    account_ids: dict[str, int]
+
+
+class Attempt:
+    """One attempt at a batch of atomic groups, inside the transaction of `connection`."""
+
+    def __init__(
+        self, journal: Journal, connection: AsyncConnection, knowledge: Knowledge, clock: Clock
+    ) -> None:
+        self._journal = journal
+        self._connection = connection
+        self._knowledge = knowledge
+        self._clock = clock
+        self._ids: dict[str, int] = {}
+        self._accounts: dict[AccountKey, Account] = {}
+        self._inconsistent: set[AccountKey] = set()
+        self._replays: dict[IdempotencyKey, Replay] = {}
+        self._accepted: dict[str, Decision] = {}
+        self._accepted_by_key: dict[IdempotencyKey, str] = {}
+
+    async def prepare(self, groups: Sequence[Sequence[Request]]) -> Prepared:
+        """
+        Decide and write everything but the COMMIT. Raises StaleKnowledge, or what the
+        database raised; then nothing holds and the transaction must be rolled back.
+        """
+        await self._refresh_knowledge()
+        requests = [request for group in groups for request in group]
+        made = await self._find_or_make_accounts(requests)
+        await self._lock_accounts(made)
+        await self._look_up_keys(requests)
+        decided = [await self._decide_group(group) for group in groups]
+        if not self._accepted:
+            return Prepared(None, _outcomes(decided, None), {})
+        await self._write_accounts(made)
+        batch = await self._append()
+        return Prepared(batch, _outcomes(decided, batch), self._ids)
+
+    async def _refresh_knowledge(self) -> None:
+        clock = await self._journal.clock(self._connection)
+        if clock.epoch != self._knowledge.epoch:
+            self._knowledge.epoch = clock.epoch
+            self._knowledge.account_ids.clear()
+        if clock.settings_version != self._knowledge.catalog.version:
+            self._knowledge.catalog = await self._journal.catalog(self._connection)
+
+    async def _find_or_make_accounts(self, requests: Sequence[Request]) -> set[str]:
+        keys = {key.name: key for r in requests for key in r.change.account_keys()}
+        known = self._knowledge.account_ids
+        self._ids = {name: known[name] for name in keys if name in known}
+        unknown = [name for name in keys if name not in known]
+        if unknown:
+            self._ids.update(await self._journal.account_ids(self._connection, unknown))
+        missing = [keys[name] for name in keys if name not in self._ids]
+        made: dict[str, int] = {}
+        if missing:
+            made = await self._journal.create_accounts(self._connection, missing)
+            self._ids.update(made)
+            raced = [key.name for key in missing if key.name not in made]
+            if raced:
+                self._ids.update(await self._journal.account_ids(self._connection, raced))
+        return set(made)
+
+    async def _lock_accounts(self, made: set[str]) -> None:
+        ids = [id_ for name, id_ in self._ids.items() if not _is_system(name)]
+        self._accounts = await self._journal.lock_accounts(self._connection, ids)
+        names = {key.name for key in self._accounts}
+        if any(name not in names for name in self._ids if not _is_system(name)):
+            self._knowledge.account_ids.clear()
+            raise StaleKnowledge
+        # A new statement, so that it sees what the locks waited for.
+        last = await self._journal.last_entries(self._connection, ids)
+        for key, account in self._accounts.items():
+            cached = tuple(getattr(account, name) for name in STATE_COLUMNS)
+            if cached != last.get(account.id, _UNTOUCHED):
+                self._inconsistent.add(key)
+
+    async def _look_up_keys(self, requests: Sequence[Request]) -> None:
+        keys = {r.change.key for r in requests if r.change.key is not None}
+        if keys:
+            self._replays = await self._journal.replays(self._connection, list(keys))
+
+    async def _decide_group(self, group: Sequence[Request]) -> list[Verdict]:
+        if len(group) == 1:
+            try:
+                return [await self._decide(group[0])]
+            except LedgerError as refusal:
+                return [refusal]
+        before = dict(self._accounts), dict(self._accepted), dict(self._accepted_by_key)
+        verdicts: list[Verdict] = []
+        savepoint = await self._connection.begin_nested() if _has_alongside(group) else None
+        for item, request in enumerate(group):
+            try:
+                verdicts.append(await self._decide(request))
+            except LedgerError as refusal:
+                refusal.extra["item"] = item
+                self._accounts, self._accepted, self._accepted_by_key = before
+                if savepoint is not None:
+                    await savepoint.rollback()
+                return [refusal] * len(group)
+        if savepoint is not None:
+            await savepoint.commit()
+        return verdicts
+
+    async def _decide(self, request: Request) -> Verdict:
+        change = request.change
+        if change.key is not None:
+            earlier = self._earlier(change.key, change.fingerprint)
+            if earlier is not None:
+                return earlier
+        decision = decide(
+            change,
+            request.transaction_id,
+            self._accounts,
+            self._inconsistent,
+            self._knowledge.catalog,
+            self._clock.now(),
+        )
+        if change.alongside:
+            await self._run_alongside(change)
+        for entry in decision.entries:
+            self._accounts[entry.after.key] = entry.after
+        self._accepted[request.transaction_id] = decision
+        if change.key is not None:
+            self._accepted_by_key[change.key] = request.transaction_id
+        return Accepted(request.transaction_id)
+
+    def _earlier(self, key: IdempotencyKey, fingerprint: str) -> Verdict | None:
+        """What the key was used for before, in the journal or in this batch."""
+        if key in self._replays:
+            replay = self._replays[key]
+            used_for = replay.fingerprint
+            verdict: Verdict = Receipt(replay.committed, self._knowledge.epoch, replayed=True)
+        elif key in self._accepted_by_key:
+            transaction_id = self._accepted_by_key[key]
+            used_for = self._accepted[transaction_id].change.fingerprint
+            verdict = Accepted(transaction_id, replayed=True)
+        else:
+            return None
+        if used_for != fingerprint:
+            raise IdempotencyKeyReused
+        return verdict
+
+    async def _run_alongside(self, change: Change) -> None:
+        try:
+            async with self._connection.begin_nested():
+                for statement in change.alongside:
+                    await self._connection.execute(statement)
+        except SQLAlchemyError as error:
+            if classify(error) in ("retry", "lock_timeout"):
+                raise
+            raise AlongsideFailed(reason(error)) from error
+
+    async def _write_accounts(self, made: set[str]) -> None:
+        touched = {e.after.key for d in self._accepted.values() for e in d.entries}
+        await self._journal.write_accounts(
+            self._connection, [self._accounts[key] for key in touched]
+        )
+        used = {key.name for key in touched}
+        used |= {leg.key.name for d in self._accepted.values() for leg in d.system_legs}
+        unused = made - used
+        if unused:
+            ids = [self._ids.pop(name) for name in unused]
+            await self._journal.forget_accounts(self._connection, ids)
+
+    async def _append(self) -> Batch:
+        clock = await self._journal.take_clock(self._connection)
+        if (clock.epoch, clock.settings_version) != (
+            self._knowledge.epoch,
+            self._knowledge.catalog.version,
+        ):
+            raise StaleKnowledge
+        created_at = max(rfc3339(self._clock.now()), clock.created_at)
+        catalog = self._knowledge.catalog
+        transactions: list[tuple[object, ...]] = []
+        postings: list[tuple[object, ...]] = []
+        committed: list[Committed] = []
+        hashes: list[str] = []
+        moves: dict[int, int] = {}
+        for position, decision in enumerate(self._accepted.values(), start=clock.position + 1):
+            encoded = _encoded(decision, position, created_at, catalog)
+            columns = _transaction_columns(decision, position, created_at, encoded)
+            rows = self._posting_rows(decision, position)
+            hashes.append(content_hash(columns, [(name, *row[2:]) for name, row in rows]))
+            transactions.append((*columns, hashes[-1]))
+            postings.extend(row for _, row in rows)
+            committed.append(
+                Committed(position, decision.transaction_id, decision.change.type.name, encoded)
+            )
+            for leg in decision.system_legs:
+                id_ = self._ids[leg.key.name]
+                moves[id_] = moves.get(id_, 0) + leg.amount
+        first, last = clock.position + 1, clock.position + len(committed)
+        seal = batch_seal(clock.seal, first, last, created_at, hashes)
+        await self._journal.move_system_balances(self._connection, sorted(moves.items()))
+        await self._journal.append(self._connection, transactions, postings)
+        await self._journal.advance_clock(self._connection, first, last, created_at, seal)
+        return Batch(clock.epoch, first, last, tuple(committed))
+
+    def _posting_rows(
+        self, decision: Decision, position: int
+    ) -> list[tuple[str, tuple[object, ...]]]:
+        """The rows of `postings` in account name order, each with its account's name."""
+        rows: list[tuple[str, tuple[object, ...]]] = []
+        for entry in decision.entries:
+            after = entry.after
+            moved = after.balance - entry.before.balance
+            state = (getattr(after, name) for name in ENTRY_COLUMNS)
+            row = (position, after.id, moved, entry.held_change, *state)
+            rows.append((after.key.name, row))
+        for leg in decision.system_legs:
+            name = leg.key.name
+            no_state = (None,) * len(ENTRY_COLUMNS)
+            rows.append((name, (position, self._ids[name], leg.amount, leg.held_change, *no_state)))
+        return sorted(rows, key=lambda named: named[0])
+
+
+def _encoded(decision: Decision, position: int, created_at: str, catalog: Catalog) -> bytes:
+    users, updates = update_views(decision, position, created_at, catalog)
+    return encode_updates(users, admin_fields(decision), updates)
+
+
+def _transaction_columns(
+    decision: Decision, position: int, created_at: str, encoded: bytes
+) -> tuple[object, ...]:
+    """The row of `transactions` in the order of its columns, without the content hash."""
+    change, key = decision.change, decision.change.key
+    return (
+        position,
+        decision.transaction_id,
+        change.type.name,
+        None,
+        change.description,
+        change.reference,
+        change.metadata,
+        change.internal,
+        change.actor,
+        change.actor_role,
+        None,
+        change.effective_at or created_at,
+        created_at,
+        *((None, None, None) if key is None else (key.namespace, key.principal, key.key)),
+        change.fingerprint,
+        encoded.decode(),
+    )
+
+
+def _outcomes(
+    decided: Sequence[Sequence[Verdict]], batch: Batch | None
+) -> tuple[tuple[Outcome, ...], ...]:
+    """The verdicts with every accepted change's receipt in its place."""
+    committed = {c.transaction_id: c for c in batch.transactions} if batch else {}
+
+    def outcome(verdict: Verdict) -> Outcome:
+        if batch is None or not isinstance(verdict, Accepted):
+            assert not isinstance(verdict, Accepted)
+            return verdict
+        return Receipt(committed[verdict.transaction_id], batch.epoch, verdict.replayed)
+
+    return tuple(tuple(outcome(verdict) for verdict in verdicts) for verdicts in decided)
+
+
+def _is_system(name: str) -> bool:
+    return name.split("/", 1)[1].startswith("@")
+
+
+def _has_alongside(group: Sequence[Request]) -> bool:
+    return any(request.change.alongside for request in group)

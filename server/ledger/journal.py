@@ -1,0 +1,391 @@
+"""
+Every SQL statement of the write path, named, in the order in which a batch runs them.
+
+Sets of values travel as arrays on PostgreSQL (``unnest``) and as JSON on SQLite
+(``json_each``); rows are written by one statement on PostgreSQL and by the driver's
+``executemany`` on SQLite. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Row, Table, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from . import schema
+from .accounts import Account, AccountKey
+from .catalog import Asset, Book, Catalog
+from .changes import IdempotencyKey
+from .digest import GENESIS
+from .updates import Committed
+
+STATE_COLUMNS = (
+    "balance",
+    "held",
+    "total_in",
+    "total_out",
+    "floor",
+    "suspend_below",
+    "alert_below",
+    "status",
+    "seq",
+    "digest",
+)
+_ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
+ENTRY_COLUMNS = (
+    "seq",
+    *(name for name in STATE_COLUMNS if name not in ("seq", "digest")),
+    "digest",
+)
+
+
+class ClockState(Struct, frozen=True):
+    """The clock row: the journal's head, its seal, and the version of the settings."""
+
+    position: int
+    epoch: str
+    seal: str
+    created_at: str
+    settings_version: int
+    paused: bool
+
+
+class Replay(Struct, frozen=True):
+    """What an idempotency key was used for."""
+
+    fingerprint: str
+    committed: Committed
+
+
+class Journal:
+    """The write path's statements on one dialect, ``sqlite`` or ``postgresql``."""
+
+    def __init__(self, dialect: str) -> None:
+        self._sqlite = dialect == "sqlite"
+        self._insert_transactions = self._insert(schema.transactions)
+        self._insert_postings = self._insert(schema.postings)
+        self._update_accounts = self._update(schema.accounts, STATE_COLUMNS)
+
+    # Reading, before anything is locked
+
+    async def clock(self, connection: AsyncConnection) -> ClockState:
+        """The clock as committed, not locked."""
+        return _clock(
+            (
+                await connection.execute(
+                    text(
+                        "SELECT position, epoch, seal, created_at, settings_version, paused"
+                        " FROM clock WHERE id = 1"
+                    )
+                )
+            ).one()
+        )
+
+    async def catalog(self, connection: AsyncConnection) -> Catalog:
+        """All assets and books."""
+        clock = await self.clock(connection)
+        assets = await connection.execute(text("SELECT code, scale FROM assets"))
+        books = await connection.execute(
+            text(
+                "SELECT name, side, default_floor, accounts, self_service, timezone, starts_on,"
+                " closed_through FROM books"
+            )
+        )
+        return Catalog(
+            version=clock.settings_version,
+            paused=clock.paused,
+            assets={row.code: Asset(row.code, row.scale) for row in assets},
+            books={
+                row.name: Book(**{**row._mapping, "self_service": bool(row.self_service)})
+                for row in books
+            },
+        )
+
+    async def account_ids(
+        self, connection: AsyncConnection, names: Sequence[str]
+    ) -> dict[str, int]:
+        """The ids of those of the accounts `names` that exist."""
+        rows = await connection.execute(
+            text(f"SELECT name, id FROM accounts WHERE name {self._any('names', 'text')}"),
+            {"names": self._set(names)},
+        )
+        return {row.name: row.id for row in rows}
+
+    async def create_accounts(
+        self, connection: AsyncConnection, keys: Iterable[AccountKey]
+    ) -> dict[str, int]:
+        """
+        Make empty accounts, in name order so that two writers cannot deadlock; returns the ids
+        of those that this transaction made.
+        """
+        made: dict[str, int] = {}
+        for key in sorted(keys, key=lambda key: key.name):
+            row = (
+                await connection.execute(
+                    text(
+                        "INSERT INTO accounts (name, book, owner, asset, balance, held, total_in,"
+                        " total_out, status, seq, digest) VALUES (:name, :book, :owner, :asset,"
+                        " 0, 0, 0, 0, 'active', 0, :digest)"
+                        " ON CONFLICT (name) DO NOTHING RETURNING id"
+                    ),
+                    {"name": key.name, "digest": GENESIS, **key._asdict()},
+                )
+            ).one_or_none()
+            if row is not None:
+                made[key.name] = row.id
+        return made
+
+    # Locking, and what may be looked up only behind the locks
+
+    async def lock_accounts(
+        self, connection: AsyncConnection, ids: Sequence[int]
+    ) -> dict[AccountKey, Account]:
+        """The accounts `ids`, locked in id order until the transaction ends."""
+        columns = ", ".join(_ACCOUNT_COLUMNS)
+        rows = await connection.execute(
+            text(
+                f"SELECT {columns} FROM accounts WHERE id {self._any('ids', 'bigint')}"
+                f" ORDER BY id{'' if self._sqlite else ' FOR UPDATE'}"
+            ),
+            {"ids": self._set(ids)},
+        )
+        accounts = {}
+        for id_, book, owner, asset, *state in rows:
+            key = AccountKey(book, owner, asset)
+            accounts[key] = Account(id_, key, *state)
+        return accounts
+
+    async def last_entries(
+        self, connection: AsyncConnection, ids: Sequence[int]
+    ) -> dict[int, tuple[Any, ...]]:
+        """The state that each account's last entry left, as STATE_COLUMNS, by account id."""
+        columns = ", ".join(f"last.{name}" for name in STATE_COLUMNS)
+        if self._sqlite:
+            source = (
+                "json_each(:ids) AS wanted JOIN postings AS last ON last.account_id = wanted.value"
+                " AND last.position = (SELECT max(position) FROM postings"
+                " WHERE account_id = wanted.value)"
+            )
+        else:
+            source = (
+                "unnest(CAST(:ids AS bigint[])) AS wanted(id) CROSS JOIN LATERAL"
+                " (SELECT * FROM postings WHERE account_id = wanted.id"
+                " ORDER BY position DESC LIMIT 1) AS last"
+            )
+        rows = await connection.execute(
+            text(f"SELECT last.account_id, {columns} FROM {source}"), {"ids": self._set(ids)}
+        )
+        return {row[0]: tuple(row[1:]) for row in rows}
+
+    async def replays(
+        self, connection: AsyncConnection, keys: Sequence[IdempotencyKey]
+    ) -> dict[IdempotencyKey, Replay]:
+        """What those of the `keys` that were used before were used for."""
+        if self._sqlite:
+            wanted = (
+                "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
+                " json_extract(value, '$[2]') FROM json_each(:keys)"
+            )
+            parameters: dict[str, Any] = {
+                "keys": _json([(key.namespace, key.principal, key.key) for key in keys])
+            }
+        else:
+            wanted = (
+                "SELECT * FROM unnest(CAST(:namespaces AS text[]), CAST(:principals AS text[]),"
+                " CAST(:keys AS text[]))"
+            )
+            parameters = {
+                "namespaces": [key.namespace for key in keys],
+                "principals": [key.principal for key in keys],
+                "keys": [key.key for key in keys],
+            }
+        rows = await connection.execute(
+            text(
+                "SELECT key_namespace, key_principal, key, fingerprint, position, id, type,"
+                " encoded FROM transactions"
+                f" WHERE key IS NOT NULL AND (key_namespace, key_principal, key) IN ({wanted})"
+            ),
+            parameters,
+        )
+        return {
+            IdempotencyKey(row[0], row[1], row[2]): Replay(row[3], committed_from(row[4:]))
+            for row in rows
+        }
+
+    # Writing
+
+    async def write_accounts(
+        self, connection: AsyncConnection, accounts: Sequence[Account]
+    ) -> None:
+        """Write the states of locked user accounts."""
+        rows = [
+            (*(getattr(account, name) for name in STATE_COLUMNS), account.id)
+            for account in accounts
+        ]
+        await self._write(connection, self._update_accounts, rows)
+
+    async def forget_accounts(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
+        """Delete accounts that this transaction made and no accepted change used."""
+        await connection.execute(
+            text(f"DELETE FROM accounts WHERE id {self._any('ids', 'bigint')}"),
+            {"ids": self._set(ids)},
+        )
+
+    async def take_clock(self, connection: AsyncConnection) -> ClockState:
+        """
+        The clock, locked until the transaction ends: positions are given only under this
+        lock, so commit order is position order. Nothing after it may wait for others.
+        """
+        lock = "" if self._sqlite else " FOR UPDATE"
+        return _clock(
+            (
+                await connection.execute(
+                    text(
+                        "SELECT position, epoch, seal, created_at, settings_version, paused"
+                        f" FROM clock WHERE id = 1{lock}"
+                    )
+                )
+            ).one()
+        )
+
+    async def move_system_balances(
+        self, connection: AsyncConnection, moves: Sequence[tuple[int, int]]
+    ) -> None:
+        """Add to each system account, given as (id, minor units, credit-positive)."""
+        rows = [(amount, id_) for id_, amount in moves]
+        if self._sqlite:
+            statement = "UPDATE accounts SET balance = balance + ? WHERE id = ?"
+        else:
+            statement = (
+                "UPDATE accounts SET balance = balance + moved.amount"
+                " FROM unnest($1::bigint[], $2::bigint[]) AS moved(amount, id)"
+                " WHERE accounts.id = moved.id"
+            )
+        await self._write(connection, statement, rows)
+
+    async def append(
+        self,
+        connection: AsyncConnection,
+        transactions: Sequence[tuple[Any, ...]],
+        postings: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Append rows in the order of the tables' columns."""
+        await self._write(connection, self._insert_transactions, transactions)
+        await self._write(connection, self._insert_postings, postings)
+
+    async def advance_clock(
+        self, connection: AsyncConnection, first: int, last: int, created_at: str, seal: str
+    ) -> None:
+        """Seal the batch `first` to `last` and move the journal's head to it."""
+        await connection.execute(
+            text(
+                "INSERT INTO seals (last, first, created_at, seal)"
+                " VALUES (:last, :first, :created_at, :seal)"
+            ),
+            {"last": last, "first": first, "created_at": created_at, "seal": seal},
+        )
+        await connection.execute(
+            text(
+                "UPDATE clock SET position = :last, created_at = :created_at, seal = :seal"
+                " WHERE id = 1"
+            ),
+            {"last": last, "created_at": created_at, "seal": seal},
+        )
+
+    # After a COMMIT whose answer was lost
+
+    async def writer_identity(self, connection: AsyncConnection) -> tuple[int, str] | None:
+        """The server process behind a PostgreSQL connection: its pid and start time."""
+        if self._sqlite:
+            return None
+        row = (
+            await connection.execute(
+                text(
+                    "SELECT pid, CAST(backend_start AS text) FROM pg_stat_activity"
+                    " WHERE pid = pg_backend_pid()"
+                )
+            )
+        ).one()
+        return row[0], row[1]
+
+    async def end_writer(self, connection: AsyncConnection, pid: int, started: str) -> None:
+        """End the server process `pid`, if it is still the one that `started` then."""
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid = :pid AND CAST(backend_start AS text) = :started"
+            ),
+            {"pid": pid, "started": started},
+        )
+
+    async def committed(self, connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
+        """Those of the transaction `ids` that are in the journal."""
+        rows = await connection.execute(
+            text(f"SELECT id FROM transactions WHERE id {self._any('ids', 'text')}"),
+            {"ids": self._set(ids)},
+        )
+        return {row.id for row in rows}
+
+    # Forms of the two dialects
+
+    def _set(self, values: Sequence[Any]) -> Any:
+        return _json(values) if self._sqlite else list(values)
+
+    def _any(self, name: str, kind: str) -> str:
+        if self._sqlite:
+            return f"IN (SELECT value FROM json_each(:{name}))"
+        return f"= ANY(CAST(:{name} AS {kind}[]))"
+
+    def _insert(self, table: Table) -> str:
+        names = ", ".join(column.name for column in table.columns)
+        if self._sqlite:
+            marks = ", ".join("?" for _ in table.columns)
+            return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"
+        arrays = ", ".join(
+            f"${i}::{_array(column)}" for i, column in enumerate(table.columns, start=1)
+        )
+        return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"
+
+    def _update(self, table: Table, names: Sequence[str]) -> str:
+        if self._sqlite:
+            return f"UPDATE {table.name} SET {', '.join(f'{n} = ?' for n in names)} WHERE id = ?"
+        columns = [*names, "id"]
+        arrays = ", ".join(
+            f"${i}::{_array(table.columns[name])}" for i, name in enumerate(columns, start=1)
+        )
+        return (
+            f"UPDATE {table.name} SET {', '.join(f'{n} = new.{n}' for n in names)}"
+            f" FROM unnest({arrays}) AS new({', '.join(columns)}) WHERE {table.name}.id = new.id"
+        )
+
+    async def _write(
+        self, connection: AsyncConnection, statement: str, rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        if not rows:
+            return
+        if self._sqlite:
+            await connection.exec_driver_sql(statement, list(rows))
+        else:
+            columns = tuple(list(column) for column in zip(*rows, strict=True))
+            await connection.exec_driver_sql(statement, columns)
+
+
+def committed_from(row: Sequence[Any]) -> Committed:
+    """The wire-ready form of a stored (position, id, type, encoded)."""
+    return Committed(row[0], row[1], row[2], row[3].encode())
+
+
+def _clock(row: Row[Any]) -> ClockState:
+    return ClockState(*row[:5], bool(row[5]))
+
+
+def _array(column: Any) -> str:
+    return "text[]" if column.type.python_type is str else "bigint[]"
+
+
+def _json(values: Any) -> str:
+    return msgspec.json.encode(values).decode()

@@ -1,0 +1,404 @@
+"""The BalanceManager: the ledger's door for programs (contract, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypedDict, Unpack
+
+import msgspec
+from sqlalchemy.sql.base import Executable
+
+from . import changes
+from .access import Access
+from .accounts import check_user_id
+from .administration import Administration
+from .batch import Outcome
+from .catalog import Catalog
+from .changes import Amount, Change, Details, IdempotencyKey
+from .clock import parse_rfc3339, rfc3339
+from .committer import CommitCallback, Committer
+from .errors import InvalidRequest, LedgerError, UnknownAsset, UnknownBook
+from .history import HistoryFilter, JournalReader
+from .receipts import Receipt
+from .transaction_types import TransactionType, TransactionTypes
+from .updates import with_epoch
+
+
+class Options(TypedDict, total=False):
+    """
+    What every change may carry besides its amount.
+
+    asset, book: the ledger's defaults where absent; actor: who does it; idempotency_key:
+    repeats with it answer the first result; reference, metadata, internal: kept with it;
+    effective_at: RFC 3339 or an aware datetime; alongside: SQLAlchemy statements for the same
+    SQL transaction.
+    """
+
+    asset: str | None
+    book: str | None
+    actor: str
+    idempotency_key: str | None
+    reference: str | None
+    metadata: Mapping[str, Any] | None
+    internal: Any
+    effective_at: str | datetime | None
+    alongside: Sequence[Executable]
+
+
+class BalanceManager:
+    """
+    An open ledger. Amounts are Decimals or decimal strings; every method that changes
+    something returns a Receipt or raises the LedgerError that refused it, and then nothing
+    changed.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        reader: JournalReader,
+        administration: Administration,
+        access: Access,
+        types: TransactionTypes,
+        refresh: Callable[[], Any],
+        *,
+        default_asset: str,
+        default_book: str,
+    ) -> None:
+        self._committer = committer
+        self._refresh = refresh
+        self._default_asset = default_asset
+        self._default_book = default_book
+        self.reader = reader
+        self.administration = administration
+        self.access = access
+        self.types = types
+
+    @property
+    def catalog(self) -> Catalog:
+        """The assets and books as this process last read them."""
+        return self._committer.knowledge.catalog
+
+    # Changes
+
+    async def update_balance(
+        self,
+        user_id: str,
+        amount: Amount,
+        change_type: str,
+        description: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """Change a balance by `amount` (own sense, so a withdrawal is negative)."""
+        options["metadata"] = metadata if metadata is not None else options.get("metadata")
+        place, details = self._split(description, options)
+        kind = self.types[change_type]
+        return await self._post(
+            lambda c: changes.signed(c, kind, user_id, amount, **place, details=details)
+        )
+
+    async def add_to_balance(
+        self, user_id: str, amount: Amount, reason: str, **options: Unpack[Options]
+    ) -> Receipt:
+        """Raise a balance by a positive `amount`: an adjustment, or the type that `reason` names."""
+        return await self._adjust(user_id, amount, 1, reason, options)
+
+    async def subtract_from_balance(
+        self, user_id: str, amount: Amount, reason: str, **options: Unpack[Options]
+    ) -> Receipt:
+        """Lower a balance by a positive `amount`: an adjustment, or the type `reason` names."""
+        return await self._adjust(user_id, amount, -1, reason, options)
+
+    async def set_balance(
+        self,
+        user_id: str,
+        new_balance: Amount,
+        reason: str,
+        *,
+        if_seq: int | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """
+        Make the balance `new_balance`, an entry even where nothing differs. Raises Conflict
+        where the account is not at `if_seq`.
+        """
+        kind, description = self._reason(reason)
+        place, details = self._split(description, options)
+        return await self._post(
+            lambda c: changes.set_balance(
+                c, kind, user_id, new_balance, if_seq=if_seq, **place, details=details
+            )
+        )
+
+    async def charge_service(
+        self,
+        user_id: str,
+        amount: Amount,
+        service_type: str,
+        description: str = "",
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """Charge a positive `amount`; `service_type` is kept in the metadata."""
+        options["metadata"] = {**(options.get("metadata") or {}), "service_type": service_type}
+        return await self._directed("charge", user_id, amount, description, options)
+
+    async def recharge(
+        self, user_id: str, amount: Amount, description: str = "", **options: Unpack[Options]
+    ) -> Receipt:
+        """Credit a positive `amount`, lifting a suspension that it cures."""
+        return await self._directed("recharge", user_id, amount, description, options)
+
+    async def transfer(
+        self,
+        from_user: str,
+        to_user: str,
+        amount: Amount,
+        description: str = "",
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """Move a positive `amount` between two users of one book."""
+        place, details = self._split(description, options)
+        kind = self.types["transfer"]
+        return await self._post(
+            lambda c: changes.transfer(
+                c, kind, from_user, to_user, amount, **place, details=details
+            )
+        )
+
+    async def post(self, change: Change) -> Receipt:
+        """Commit one prepared change."""
+        (outcome,) = await self._committer.submit([change])
+        if isinstance(outcome, LedgerError):
+            raise outcome
+        return outcome
+
+    async def post_many(self, prepared: Sequence[Change], atomic: bool = False) -> list[Outcome]:
+        """
+        Commit prepared changes, each its own transaction: an outcome each, in order. Where
+        `atomic`, all in one commit at consecutive positions, or the first refusal is raised
+        with its index as ``extra["item"]``.
+        """
+        if not prepared:
+            return []
+        if not atomic:
+            return list(await self._committer.submit_each(prepared))
+        outcomes = list(await self._committer.submit(prepared))
+        for outcome in outcomes:
+            if isinstance(outcome, LedgerError):
+                outcome.extra.setdefault("item", 0)
+                raise outcome
+        return outcomes
+
+    async def prepare(self, build: Callable[[Catalog], Change]) -> Change:
+        """
+        What `build` makes of the catalog; where it misses an asset or book, the catalog is
+        read again first, since another process may have made it.
+        """
+        try:
+            return build(self.catalog)
+        except (UnknownAsset, UnknownBook):
+            await self._refresh()
+            return build(self.catalog)
+
+    # Reads
+
+    async def get_balance(
+        self, user_id: str, *, asset: str | None = None, book: str | None = None
+    ) -> Decimal:
+        """The balance in whole units, own sense; zero where there is no account."""
+        check_user_id(user_id)
+        wanted = (book or self._default_book, asset or self._default_asset)
+        self.catalog.book(wanted[0]), self.catalog.asset(wanted[1])
+        snapshot = await self.reader.snapshot([user_id])
+        for encoded in snapshot.balances[user_id]:
+            balance = msgspec.json.decode(encoded)
+            if (balance["book"], balance["asset"]) == wanted:
+                return Decimal(balance["balance"])
+        return Decimal(0)
+
+    async def history(
+        self,
+        user_id: str,
+        *,
+        type: str | None = None,
+        asset: str | None = None,
+        book: str | None = None,
+        from_: str | datetime | None = None,
+        to: str | datetime | None = None,
+        reference: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """
+        The user's updates, newest first, as the contract's UPDATE objects.
+
+        from_ (inclusive), to (exclusive): times; reference: a prefix where it ends in ``*``;
+        before: only positions below it, for the next page.
+        """
+        wanted = HistoryFilter(
+            type=type,
+            book=book,
+            asset=asset,
+            from_=_as_stored(from_),
+            to=_as_stored(to),
+            reference=reference,
+            metadata=metadata or {},
+        )
+        head = await self.reader.head()
+        found = await self.reader.history(user_id, wanted, before, limit)
+        return [
+            msgspec.json.decode(with_epoch(head.epoch, body))
+            for committed in found
+            for user, body in committed.user_bodies()
+            if user == user_id
+        ]
+
+    # The rest of the door
+
+    def wallet(self, user_id: str, *, asset: str | None = None, book: str | None = None) -> Wallet:
+        """A handle on one account."""
+        return Wallet(
+            self,
+            check_user_id(user_id),
+            asset or self._default_asset,
+            book or self._default_book,
+        )
+
+    def register_type(self, kind: TransactionType) -> TransactionType:
+        """Add an application's own transaction type; raises InvalidRequest where taken."""
+        return self.types.register(kind)
+
+    def on_commit(self, callback: CommitCallback) -> None:
+        """Await `callback` with every batch of this process, in commit order."""
+        self._committer.on_commit(callback)
+
+    async def close(self) -> None:
+        """Commit what waits, and stop."""
+        await self._committer.close()
+
+    async def _adjust(
+        self, user_id: str, amount: Amount, sign: int, reason: str, options: Options
+    ) -> Receipt:
+        kind, description = self._reason(reason)
+        place, details = self._split(description, options)
+        return await self._post(
+            lambda c: changes.moved(c, kind, user_id, amount, sign, **place, details=details)
+        )
+
+    async def _directed(
+        self, name: str, user_id: str, amount: Amount, description: str, options: Options
+    ) -> Receipt:
+        place, details = self._split(description, options)
+        kind = self.types[name]
+        return await self._post(
+            lambda c: changes.directed(c, kind, user_id, amount, **place, details=details)
+        )
+
+    async def _post(self, build: Callable[[Catalog], Change]) -> Receipt:
+        return await self.post(await self.prepare(build))
+
+    def _reason(self, reason: str) -> tuple[TransactionType, str]:
+        """A reason that is a registered type is that type; else it describes an adjustment."""
+        if reason in self.types:
+            return self.types[reason], ""
+        return self.types["adjustment"], reason
+
+    def _split(self, description: str, options: Options) -> tuple[dict[str, str], Details]:
+        actor = options.get("actor", "system")
+        key = options.get("idempotency_key")
+        place = {
+            "asset": options.get("asset") or self._default_asset,
+            "book": options.get("book") or self._default_book,
+        }
+        unknown = options.keys() - Options.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"unexpected options: {', '.join(sorted(unknown))}")
+        return place, Details(
+            description=description,
+            reference=options.get("reference"),
+            metadata=options.get("metadata"),
+            internal=options.get("internal"),
+            effective_at=options.get("effective_at"),
+            actor=actor,
+            key=None if key is None else IdempotencyKey("request", actor, key),
+            alongside=tuple(options.get("alongside", ())),
+        )
+
+
+class Wallet:
+    """One user's account in one asset and book."""
+
+    def __init__(self, manager: BalanceManager, user_id: str, asset: str, book: str) -> None:
+        self._manager = manager
+        self.user_id = user_id
+        self.asset = asset
+        self.book = book
+
+    async def get_balance(self) -> Decimal:
+        """The balance in whole units, own sense."""
+        return await self._manager.get_balance(self.user_id, asset=self.asset, book=self.book)
+
+    async def update_balance(
+        self,
+        amount: Amount,
+        change_type: str,
+        description: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """See `BalanceManager.update_balance`."""
+        return await self._manager.update_balance(
+            self.user_id, amount, change_type, description, metadata, **self._here(options)
+        )
+
+    async def add_to_balance(
+        self, amount: Amount, reason: str, **options: Unpack[Options]
+    ) -> Receipt:
+        """See `BalanceManager.add_to_balance`."""
+        return await self._manager.add_to_balance(
+            self.user_id, amount, reason, **self._here(options)
+        )
+
+    async def subtract_from_balance(
+        self, amount: Amount, reason: str, **options: Unpack[Options]
+    ) -> Receipt:
+        """See `BalanceManager.subtract_from_balance`."""
+        return await self._manager.subtract_from_balance(
+            self.user_id, amount, reason, **self._here(options)
+        )
+
+    async def set_balance(
+        self,
+        new_balance: Amount,
+        reason: str,
+        *,
+        if_seq: int | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """See `BalanceManager.set_balance`."""
+        return await self._manager.set_balance(
+            self.user_id, new_balance, reason, if_seq=if_seq, **self._here(options)
+        )
+
+    async def history(self, *, limit: int = 100) -> list[dict[str, Any]]:
+        """The account's updates, newest first."""
+        return await self._manager.history(
+            self.user_id, asset=self.asset, book=self.book, limit=limit
+        )
+
+    def _here(self, options: Options) -> Options:
+        options["asset"], options["book"] = self.asset, self.book
+        return options
+
+
+def _as_stored(moment: str | datetime | None) -> str | None:
+    if moment is None:
+        return None
+    text = moment.isoformat() if isinstance(moment, datetime) else moment
+    try:
+        return rfc3339(parse_rfc3339(text))
+    except ValueError as error:
+        raise InvalidRequest(f"{text!r} is not an RFC 3339 time: {error}") from None

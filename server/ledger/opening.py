@@ -1,0 +1,196 @@
+"""Opening a ledger: check or make its schema, read what it knows, start its committer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from . import migrations
+from .access import Access
+from .administration import Administration
+from .batch import Knowledge
+from .catalog import FIRST_ASSETS, FIRST_BOOKS
+from .clock import Clock, IdSource, SystemClock, rfc3339, uuid7_source
+from .committer import Committer
+from .database import Database, DatabaseUnavailable, reason, system_identity
+from .digest import GENESIS
+from .errors import SchemaMismatch
+from .history import JournalReader
+from .journal import Journal
+from .manager import BalanceManager
+from .transaction_types import TransactionTypes
+
+log = structlog.get_logger("tallywire.ledger")
+
+# One process at a time upgrades or first fills a PostgreSQL database; the number is arbitrary.
+_UPGRADE_LOCK = 7_415_771
+
+
+@asynccontextmanager
+async def open_ledger(
+    url: str,
+    *,
+    default_asset: str = "USDT",
+    default_book: str = "main",
+    upgrade: bool = False,
+    clock: Clock | None = None,
+    new_id: IdSource | None = None,
+) -> AsyncIterator[BalanceManager]:
+    """
+    The ledger in the database at `url`, until the block ends; what waits then is committed.
+
+    An empty database gets its schema and the first assets and books. An older schema is
+    brought up to date only where `upgrade`. Raises DatabaseUnavailable, SchemaMismatch.
+    """
+    clock = clock or SystemClock()
+    database = Database(url)
+    try:
+        await upgrade_database(database, clock, only_if_empty=not upgrade)
+        journal = Journal(database.dialect)
+        knowledge = await _read_knowledge(database, journal)
+        committer = Committer(database, journal, knowledge, clock, new_id or uuid7_source(clock))
+
+        async def refresh() -> None:
+            async with database.read() as connection:
+                knowledge.catalog = await journal.catalog(connection)
+
+        manager = BalanceManager(
+            committer,
+            JournalReader(database, journal, clock),
+            Administration(database, journal, clock),
+            Access(database, clock),
+            TransactionTypes(),
+            refresh,
+            default_asset=default_asset,
+            default_book=default_book,
+        )
+        knowledge.catalog.asset(default_asset)
+        knowledge.catalog.book(default_book)
+        committer.start()
+        try:
+            yield manager
+        finally:
+            await manager.close()
+    finally:
+        await database.close()
+
+
+@contextmanager
+def open_ledger_sync(url: str, **options: Any) -> Iterator[SyncBalanceManager]:
+    """
+    `open_ledger` for programs without an event loop, such as Django views and scripts: the
+    same methods, each blocking until it is done. Safe to use from many threads.
+    """
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(open_ledger(url, **options)) as manager,
+    ):
+        yield SyncBalanceManager(portal, manager)
+
+
+class SyncBalanceManager:
+    """A BalanceManager or Wallet whose coroutines are run to their end, in a loop of its own."""
+
+    def __init__(self, portal: BlockingPortal, target: Any) -> None:
+        self._portal = portal
+        self._target = target
+
+    def wallet(self, user_id: str, **place: str) -> SyncBalanceManager:
+        """A handle on one account."""
+        return SyncBalanceManager(self._portal, self._target.wallet(user_id, **place))
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._target, name)
+        if not callable(attribute):
+            return attribute
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            result = attribute(*args, **kwargs)
+            return await result if hasattr(result, "__await__") else result
+
+        return lambda *args, **kwargs: self._portal.call(lambda: call(*args, **kwargs))
+
+
+async def upgrade_database(
+    database: Database, clock: Clock, *, only_if_empty: bool = False
+) -> None:
+    """
+    Bring the schema up to date and make what every ledger begins with.
+
+    only_if_empty: refuse an older schema instead. Raises SchemaMismatch, DatabaseUnavailable.
+    """
+    try:
+        state = await _schema_state(database)
+        if state == "newer":
+            raise SchemaMismatch("the database was made by a newer tallywire: install that one")
+        if state == "older" and only_if_empty:
+            raise SchemaMismatch("the database has an older schema: run `tallywire upgrade` first")
+        async with database.write() as connection:
+            if database.dialect == "postgresql":
+                await connection.execute(
+                    text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK}
+                )
+            if await connection.run_sync(migrations.schema_state) != "current":
+                await connection.run_sync(migrations.upgrade)
+            await _begin_journal(connection, database, clock)
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise DatabaseUnavailable(f"cannot open the database: {reason(error)}") from error
+
+
+async def _schema_state(database: Database) -> str:
+    async with database.read() as connection:
+        state: str = await connection.run_sync(migrations.schema_state)
+        return state
+
+
+async def _begin_journal(connection: AsyncConnection, database: Database, clock: Clock) -> None:
+    """Make the clock and the catalog once; give a restored or copied journal a new epoch."""
+    identity = await system_identity(connection, database.dialect)
+    row = (await connection.execute(text("SELECT epoch, system_id FROM clock"))).one_or_none()
+    if row is None:
+        await connection.execute(
+            text(
+                "INSERT INTO clock (id, position, epoch, seal, created_at, settings_version,"
+                " paused, system_id) VALUES (1, 0, :epoch, :seal, :now, 1, 0, :identity)"
+            ),
+            {
+                "epoch": str(uuid4()),
+                "seal": GENESIS,
+                "now": rfc3339(clock.now()),
+                "identity": identity,
+            },
+        )
+        for code, scale in FIRST_ASSETS.items():
+            await connection.execute(
+                text("INSERT INTO assets (code, scale) VALUES (:code, :scale)"),
+                {"code": code, "scale": scale},
+            )
+        for name in FIRST_BOOKS:
+            await connection.execute(
+                text(
+                    "INSERT INTO books (name, side, default_floor, accounts, self_service,"
+                    " timezone) VALUES (:name, 'credit', '0', 'open', 1, 'UTC')"
+                ),
+                {"name": name},
+            )
+    elif identity != row.system_id:
+        epoch = str(uuid4())
+        await connection.execute(
+            text("UPDATE clock SET epoch = :epoch, system_id = :identity"),
+            {"epoch": epoch, "identity": identity},
+        )
+        log.warning("epoch_renewed", epoch=epoch, reason="this is another database cluster")
+
+
+async def _read_knowledge(database: Database, journal: Journal) -> Knowledge:
+    async with database.read() as connection:
+        clock = await journal.clock(connection)
+        return Knowledge(await journal.catalog(connection), clock.epoch)

@@ -1,0 +1,99 @@
+"""The contract's objects (section 3) made from the ledger's states: BALANCE, CHANGE, UPDATE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from .accounts import Account
+from .catalog import Catalog
+from .money import format_amount
+from .rules import Decision, Entry
+
+
+def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
+    """The BALANCE object of `account`: decimal strings, own sense."""
+    key = account.key
+    book, asset = catalog.book(key.book), catalog.asset(key.asset)
+    scale = asset.scale
+    balance = book.stored_sign * account.balance
+    has_limits = book.side == "credit"
+    return {
+        "account": key.name,
+        "book": key.book,
+        "asset": key.asset,
+        "scale": scale,
+        "side": book.side,
+        "balance": format_amount(balance, scale),
+        "held": format_amount(account.held, scale),
+        "available": format_amount(balance - account.held, scale) if has_limits else None,
+        "floor": _optional(account.floor, scale),
+        "suspend_below": _optional(account.suspend_below, scale),
+        "alert_below": _optional(account.alert_below, scale),
+        "status": account.status,
+        "seq": account.seq,
+        "digest": account.digest,
+        "total_in": format_amount(account.total_in, scale),
+        "total_out": format_amount(account.total_out, scale),
+    }
+
+
+def change_view(entry: Entry, catalog: Catalog) -> dict[str, Any]:
+    """The CHANGE object of `entry`: its BALANCE and how it came about."""
+    view = balance_view(entry.after, catalog)
+    scale = view["scale"]
+    sign = catalog.book(entry.after.key.book).stored_sign
+    view["amount"] = format_amount(entry.amount, scale)
+    view["held_change"] = format_amount(entry.held_change, scale)
+    view["balance_before"] = format_amount(sign * entry.before.balance, scale)
+    if entry.low_balance:
+        view["alert"] = "low_balance"
+    return view
+
+
+def update_views(
+    decision: Decision, position: int, created_at: str, catalog: Catalog
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """
+    The touched users in order, and the UPDATE of each, without epoch.
+
+    created_at: the batch's time, RFC 3339; it stands in for an absent effective date.
+    """
+    change = decision.change
+    by_user: dict[str, list[dict[str, Any]]] = {}
+    for entry in decision.entries:
+        by_user.setdefault(entry.after.key.owner, []).append(change_view(entry, catalog))
+    users = sorted(by_user)
+    updates = [
+        {
+            "position": position,
+            "transaction_id": decision.transaction_id,
+            "user_id": user,
+            "change_type": change.type.name,
+            "description": change.description,
+            "reference": change.reference,
+            "metadata": Raw(change.metadata.encode()),
+            "reverses": None,
+            "effective_at": change.effective_at or created_at,
+            "timestamp": created_at,
+            "changes": by_user[user],
+        }
+        for user in users
+    ]
+    return users, updates
+
+
+def admin_fields(decision: Decision) -> dict[str, Any]:
+    """What only admins see of a transaction."""
+    change = decision.change
+    return {
+        "internal": None if change.internal is None else Raw(change.internal.encode()),
+        "actor": change.actor,
+        "actor_role": change.actor_role,
+        "idempotency_key": None if change.key is None else change.key.key,
+    }
+
+
+def _optional(minor: int | None, scale: int) -> str | None:
+    return None if minor is None else format_amount(minor, scale)
