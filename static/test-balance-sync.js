@@ -342,7 +342,6 @@ const accounts = {
       card.dataset.account = name;
       card.querySelector(".asset").textContent = account.asset;
       card.querySelector(".book").textContent = account.book;
-      card.querySelector(".unit").textContent = account.asset;
       this.cards.set(name, card);
     }
     const names = [...this.cards.keys()].sort();

@@ -1,0 +1,82 @@
+"""
+The pages in a real browser against a real server in development mode.
+
+  site      the server: alice and bob have 10,000 USDT each in `main` and `demo`
+  ledger    what that server answers over HTTP, asked as the superadmin `root`
+  new_tab   `tab = await new_tab()`; a test in which a tab had a fault fails at its end
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser
+
+from ..conftest import StartServer
+from ..services.server import RunningServer
+from .tabs import Tab
+
+NewTab = Callable[..., Awaitable[Tab]]
+
+
+class Ledger:
+    """The ledger over HTTP, whatever the pages show."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def deposit(self, user: str, amount: str) -> int:
+        """Deposit USDT into `main`; the result is its position."""
+        body = {"user_id": user, "asset": "USDT", "amount": amount}
+        answer = await self._http.post("/v1/deposits", json=body)
+        position: int = answer.raise_for_status().json()["position"]
+        return position
+
+    async def balances(self, user: str) -> dict[str, str]:
+        """Account name to balance."""
+        answer = await self._http.get(f"/v1/users/{user}/balances")
+        found = answer.raise_for_status().json()["balances"]
+        return {balance["account"]: balance["balance"] for balance in found}
+
+    async def positions(self, user: str, *, after: int = 0) -> list[int]:
+        """The positions of `user`'s history above `after`, oldest first."""
+        answer = await self._http.get(f"/v1/users/{user}/history", params={"limit": 1000})
+        items = answer.raise_for_status().json()["items"]
+        return sorted(item["position"] for item in items if item["position"] > after)
+
+    async def position(self) -> int:
+        """The journal's head."""
+        answer = await self._http.get("/v1/users/root/balances")
+        head: int = answer.raise_for_status().json()["position"]
+        return head
+
+
+@pytest.fixture
+async def site(server: StartServer, empty_sqlite_url: str) -> RunningServer:
+    """A fresh server in development mode."""
+    return await server(database_url=empty_sqlite_url, secret=None)
+
+
+@pytest.fixture
+async def ledger(site: RunningServer) -> AsyncIterator[Ledger]:
+    """What the server of `site` holds."""
+    headers = {"Authorization": f"Bearer {await site.dev_token('root', 'superadmin')}"}
+    async with httpx.AsyncClient(base_url=site.base_url, headers=headers) as http:
+        yield Ledger(http)
+
+
+@pytest.fixture
+async def new_tab(site: RunningServer, browser: Browser) -> AsyncIterator[NewTab]:
+    """Opens tabs on `site` and fails the test for what went wrong in them."""
+    tabs: list[Tab] = []
+
+    async def new(**context: Any) -> Tab:
+        tab = await Tab.open(browser, site.base_url, **context)
+        tabs.append(tab)
+        return tab
+
+    yield new
+    assert [fault for tab in tabs for fault in tab.faults] == []
