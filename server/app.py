@@ -74,10 +74,10 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
         manager = await stack.enter_async_context(
             open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
         )
-        feed = Feed(manager.reader, bus, clock)
+        feed = Feed(manager.reader, bus)
+        hub = Hub(manager.reader, feed, clock)
         await feed.start()
         stack.push_async_callback(feed.close)
-        hub = Hub(manager.reader, feed, clock)
         stack.push_async_callback(hub.shutdown)
         manager.on_commit(_announcer(feed, bus))
         if settings.development:

@@ -48,7 +48,7 @@ class Principal(Struct, frozen=True):
     def of_claims(cls, claims: Mapping[str, Any]) -> Principal:
         """The principal that `claims` describe; raises NotAuthenticated where that is none."""
         role = claims.get("role")
-        if role not in _RANK:
+        if not isinstance(role, str) or role not in _RANK:
             raise NotAuthenticated("the token's role is none of ours")
         try:
             user_id = check_user_id(claims.get("sub"))

@@ -48,25 +48,26 @@ class Settings(Struct, frozen=True, kw_only=True):
         Raises SettingsError, never quoting a secret or an address that may hold a password.
         """
         given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        default = cls()
         secrets = _secrets(given.get("TALLYWIRE_SECRET"))
-        host = given.get("HOST", cls.host)
+        host = given.get("HOST", default.host)
         if not secrets and not is_loopback(host):
             raise SettingsError(
                 f"HOST is {host}, but without TALLYWIRE_SECRET only loopback is served"
                 " (development mode); set a secret of 32 characters or more"
             )
         return cls(
-            database_url=given.get("DATABASE_URL", cls.database_url),
+            database_url=given.get("DATABASE_URL", default.database_url),
             redis_url=_redis_url(given.get("REDIS_URL")),
             host=host,
-            port=_whole(given, "PORT", cls.port, least=0, most=65535),
+            port=_whole(given, "PORT", default.port, least=0, most=65535),
             secrets=secrets,
             origins=_origins(given.get("TALLYWIRE_ORIGINS", "")),
             prices=_one_of(given, "TALLYWIRE_PRICES", ("simulated", "pushed")),
             log=_one_of(given, "TALLYWIRE_LOG", ("console", "json")),
-            user_rate=_whole(given, "TALLYWIRE_USER_RATE", cls.user_rate),
+            user_rate=_whole(given, "TALLYWIRE_USER_RATE", default.user_rate),
             user_connections=_whole(
-                given, "TALLYWIRE_USER_CONNECTIONS", cls.user_connections, least=1
+                given, "TALLYWIRE_USER_CONNECTIONS", default.user_connections, least=1
             ),
         )
 

@@ -67,9 +67,9 @@ class Batch(Struct):
 
 
 class AssetSettings(Struct):
-    """An asset's settings; an asset keeps the scale it was made with."""
+    """An asset's settings; absent = unchanged. The scale is fixed once an account has it."""
 
-    scale: Annotated[int, Meta(ge=0, le=12)]
+    scale: Annotated[int, Meta(ge=0, le=12)] | None = None
 
 
 class BookSettings(Struct):

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from ..ledger.errors import LedgerError
+from ..ledger.database import DatabaseUnavailable
+from ..ledger.errors import LedgerError, Overloaded
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -91,7 +92,9 @@ def problem(error: LedgerError, instance: str, prefix: str = "") -> dict[str, An
     instance: the path asked for; prefix: put before the JSON pointer where the refused request
     is a part of the body. A code that the table does not know is an internal error.
     """
-    if error.code not in STATUS:
+    if isinstance(error, DatabaseUnavailable):
+        error = Overloaded()
+    elif error.code not in STATUS:
         error = InternalError()
     document: dict[str, Any] = {
         "type": f"urn:tallywire:problem:{error.code}",

@@ -22,12 +22,16 @@ async def read_balances(call: Call, query: BalancesQuery) -> Response:
         raise InvalidRequest("before is not offered yet")
     if query.as_of_position is not None and query.as_of_time is not None:
         raise InvalidRequest("give at most one of as_of_position, as_of_time, before")
-    snapshot = await call.services.manager.reader.balances_at(
-        user_id,
-        position=query.as_of_position,
-        time=_time("as_of_time", query.as_of_time),
-        book=query.book,
-    )
+    reader = call.services.manager.reader
+    if query == BalancesQuery():
+        snapshot = await reader.snapshot([user_id])
+    else:
+        snapshot = await reader.balances_at(
+            user_id,
+            position=query.as_of_position,
+            time=_time("as_of_time", query.as_of_time),
+            book=query.book,
+        )
     return answer(
         b'{"user_id":%s,"epoch":"%s","position":%d,"balances":%s}'
         % (
