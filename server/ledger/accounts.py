@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -26,8 +27,7 @@ class AccountKey(NamedTuple):
     @property
     def name(self) -> str:
         """``book/owner/asset``, the owner percent-encoded (contract, section 1)."""
-        owner = quote(self.owner, safe=_PLAIN).replace("~", "%7E")
-        return f"{self.book}/{owner}/{self.asset}"
+        return _name(self.book, self.owner, self.asset)
 
     @property
     def is_system(self) -> bool:
@@ -47,6 +47,11 @@ class AccountKey(NamedTuple):
             if key.name == name:
                 return key
         raise InvalidRequest(f"{name!r} is not an account name (book/owner/asset)")
+
+
+@lru_cache(maxsize=1 << 16)
+def _name(book: str, owner: str, asset: str) -> str:
+    return f"{book}/{quote(owner, safe=_PLAIN).replace('~', '%7E')}/{asset}"
 
 
 def check_user_id(user_id: object, pointer: str = "/user_id") -> str:

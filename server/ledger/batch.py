@@ -118,7 +118,7 @@ class Attempt:
             self._knowledge.catalog = await self._journal.catalog(self._connection)
 
     async def _find_or_make_accounts(self, requests: Sequence[Request]) -> set[str]:
-        keys = {key.name: key for r in requests for key in r.change.account_keys()}
+        keys = {key.name: key for r in requests for key in r.change.account_keys}
         known = self._knowledge.account_ids
         self._ids = {name: known[name] for name in keys if name in known}
         unknown = [name for name in keys if name not in known]

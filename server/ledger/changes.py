@@ -108,7 +108,8 @@ class Details(Struct, frozen=True, kw_only=True):
 class Change(Struct, frozen=True, kw_only=True):
     """
     One transaction to be. metadata and internal: compact JSON text; effective_at: RFC 3339
-    with microseconds, or None; fingerprint: hash of all that makes it this request.
+    with microseconds, or None; fingerprint: hash of all that makes it this request;
+    account_keys: every account that it may touch; size: about how many bytes its updates take.
     """
 
     type: TransactionType
@@ -122,21 +123,9 @@ class Change(Struct, frozen=True, kw_only=True):
     actor_role: str
     key: IdempotencyKey | None
     fingerprint: str
+    account_keys: tuple[AccountKey, ...]
+    size: int
     alongside: tuple[Executable, ...] = ()
-
-    def account_keys(self) -> tuple[AccountKey, ...]:
-        """Every account that it may touch."""
-        intent = self.intent
-        if isinstance(intent, Post):
-            return tuple(leg.key for leg in intent.legs)
-        if isinstance(intent, SetBalance):
-            return (intent.key, intent.counter)
-        return (intent.key,)
-
-    def encoded_size(self) -> int:
-        """About how many bytes its updates take: one per user, each with all texts."""
-        users = sum(not key.is_system for key in self.account_keys())
-        return users * (UPDATE_SIZE + len(self.description) + len(self.metadata))
 
 
 def directed(
@@ -384,7 +373,12 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
             order="sorted",
         )
     ).hexdigest()
-    change = Change(
+    keys = _account_keys(intent)
+    users = sum(not key.is_system for key in keys)
+    size = users * (UPDATE_SIZE + len(description) + len(metadata_text))
+    if size > LARGEST_UPDATES:
+        raise InvalidRequest("the texts are too long for so many users")
+    return Change(
         type=kind,
         intent=intent,
         description=description,
@@ -396,11 +390,18 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
         actor_role=details.actor_role,
         key=details.key,
         fingerprint=fingerprint,
+        account_keys=keys,
+        size=size,
         alongside=details.alongside,
     )
-    if change.encoded_size() > LARGEST_UPDATES:
-        raise InvalidRequest("the texts are too long for so many users")
-    return change
+
+
+def _account_keys(intent: Intent) -> tuple[AccountKey, ...]:
+    if isinstance(intent, Post):
+        return tuple(leg.key for leg in intent.legs)
+    if isinstance(intent, SetBalance):
+        return (intent.key, intent.counter)
+    return (intent.key,)
 
 
 def _effective(value: str | datetime | None) -> str | None:

@@ -57,8 +57,8 @@ class Group:
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.postings = sum(len(r.change.account_keys()) for r in self.requests)
-        self.size = sum(r.change.encoded_size() for r in self.requests)
+        self.postings = sum(len(r.change.account_keys) for r in self.requests)
+        self.size = sum(r.change.size for r in self.requests)
 
     def answer(self, outcomes: tuple[Outcome, ...]) -> None:
         """Tell whoever waits; one who went away is not missed."""

@@ -72,7 +72,7 @@ def decide(
     if catalog.paused and not change.type.passes_status:
         raise Paused
     _check_time(change, catalog, now)
-    for key in change.account_keys():
+    for key in change.account_keys:
         if key in inconsistent:
             raise AccountInconsistent(f"{key.name} does not equal its last entry")
     intent = change.intent
@@ -89,7 +89,7 @@ def _check_time(change: Change, catalog: Catalog, now: datetime) -> None:
         moment = parse_rfc3339(change.effective_at)
         if moment > now:
             raise InvalidRequest("effective_at lies in the future", pointer="/effective_at")
-    for name in {key.book for key in change.account_keys()}:
+    for name in {key.book for key in change.account_keys}:
         catalog.book(name).check_effective(moment)
 
 
