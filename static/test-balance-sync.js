@@ -20,6 +20,7 @@ const grouped = (amount) => {
 const signed = (amount) => (amount.startsWith("-") ? grouped(amount) : `+${grouped(amount)}`);
 const isZero = (amount) => /^-?0(\.0*)?$/.test(amount);
 const words = (type) => type.replaceAll("_", " ");
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const clockTime = (when) => new Date(when).toLocaleTimeString(undefined, { hour12: false });
 
 /** Runs `draw` once before the next frame, however often it is asked for. */
@@ -245,9 +246,9 @@ function noteUpdate(update, replayed) {
   const { change_type: type, position, changes: moved, description } = update;
   const about = [`position ${position}`, description, replayed && "replayed"].filter(Boolean);
   if (moved.length === 0) {
-    note("update", words(type), { about: about.join(" · "), position, data: update });
+    note("update", capital(words(type)), { about: about.join(" · "), position, data: update });
   }
-  moved.forEach((change, index) => note("update", `${words(type)} ${change.book} ${change.asset}`, {
+  moved.forEach((change, index) => note("update", `${capital(words(type))} ${change.book} ${change.asset}`, {
     ...movement(change),
     about: [...about, `balance ${grouped(change.balance)}`].join(" · "),
     position,
@@ -600,7 +601,7 @@ function refused({ operation, body }, problem, key, retryAfter) {
   tell("bad", `Refused: ${detail}${wait}`, later
     ? `Sending it again uses the same Idempotency-Key (${key}), so it cannot be booked twice.`
     : code);
-  note("request", `${words(operation)} refused: ${detail}`, {
+  note("request", `${capital(operation)} refused: ${detail}`, {
     about: [code, body.amount && `${body.amount} ${body.asset}`].filter(Boolean).join(" · "),
     tone: "bad",
   });
@@ -621,7 +622,7 @@ function unheard({ operation }, error, key) {
     "No answer came, so it may have been booked or not. Send it again to find out.",
     `Sending it again uses the same Idempotency-Key (${key}), so it cannot be booked twice.`,
   );
-  note("request", `${words(operation)}: no answer`, { about: error.message, tone: "bad" });
+  note("request", `${capital(operation)}: no answer`, { about: error.message, tone: "bad" });
 }
 
 /** Offers the server's assets and books; the fields take anything, so its refusals can be seen. */
