@@ -12,13 +12,13 @@ from .calls import Call
 
 async def list_assets(call: Call) -> Response:
     """Every asset, by code."""
-    assets = call.services.manager.catalog.assets
+    assets = (await call.services.manager.read_catalog()).assets
     return listing([msgspec.json.encode(assets[code]) for code in sorted(assets)], None)
 
 
 async def list_books(call: Call) -> Response:
     """Every book with its settings, by name."""
-    books = call.services.manager.catalog.books
+    books = (await call.services.manager.read_catalog()).books
     return listing([msgspec.json.encode(books[name]) for name in sorted(books)], None)
 
 

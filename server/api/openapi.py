@@ -125,6 +125,7 @@ def _query_parameters(form: type[Struct]) -> list[dict[str, Any]]:
 
 
 def _answer(route: Route) -> dict[str, Any]:
+    content: dict[str, Any]
     if route.answer in _TEXTS:
         content = {_TEXTS[route.answer]: {"schema": {"type": "string"}}}
     elif route.answer == "TransactionOrUpdate":

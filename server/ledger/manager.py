@@ -204,6 +204,11 @@ class BalanceManager:
 
     # Reads
 
+    async def read_catalog(self) -> Catalog:
+        """The assets and books as the database has them now."""
+        await self._refresh()
+        return self.catalog
+
     async def get_balance(
         self, user_id: str, *, asset: str | None = None, book: str | None = None
     ) -> Decimal:
