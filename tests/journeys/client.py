@@ -280,6 +280,7 @@ class Screen:
         self.ranges: list[tuple[int, int]] = []
         self.latest: list[Json] = []
         self.messages: Counter[str] = Counter()
+        self.largest: Counter[str] = Counter()
         self.others: list[Json] = []
         self.init: Json | None = None
         self.monitor_init: Json | None = None
@@ -345,7 +346,7 @@ class Screen:
             hello["resume"] = resume
         await self.send(hello)
         await self.until(
-            lambda: self.resumed is not None or not self._inits_due,
+            lambda: self.resumed is not None or (not self._inits_due and self.cursor is not None),
             within=within,
             what="the inits or `resumed`",
         )
@@ -355,7 +356,7 @@ class Screen:
         await self.open(self.resume_point if resume is None else resume, within=within)
 
     async def leave(self) -> None:
-        """Go away, as a closed laptop does not: politely."""
+        """Close the connection politely; what was seen is kept."""
         if self._socket is not None:
             await self._socket.close()
         if self._reader is not None:
@@ -363,6 +364,11 @@ class Screen:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
         self._socket = self._reader = None
+
+    def vanish(self) -> None:
+        """Go away without a word, as a closed laptop does."""
+        assert self._socket is not None and self._reader is not None
+        self._socket.transport.abort()
 
     async def send(self, message: Json) -> None:
         assert self._socket is not None
@@ -422,7 +428,9 @@ class Screen:
                 await self.reading.wait()
                 frame = await connection.recv()
                 assert isinstance(frame, str), "a binary frame from the server"
-                self._receive(json.loads(frame))
+                message = json.loads(frame)
+                self.largest[message["type"]] = max(self.largest[message["type"]], len(frame))
+                self._receive(message)
                 self._news.set()
         except ConnectionClosed as closed:
             self.close_code = closed.rcvd.code if closed.rcvd is not None else None
@@ -744,6 +752,7 @@ async def dial(
     receive_buffer: int | None = None,
     within: float = PATIENCE,
     headers: Mapping[str, str] | None = None,
+    subprotocol: str | None = "tallywire.v1",
 ) -> ClientConnection:
     """Open a WebSocket, trying again while nobody listens, until the deadline."""
     deadline = asyncio.get_running_loop().time() + within
@@ -753,7 +762,7 @@ async def dial(
             return await connect(
                 url,
                 sock=own_socket,
-                subprotocols=[Subprotocol("tallywire.v1")],
+                subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
                 additional_headers=headers,
                 compression=None,
                 max_size=None,

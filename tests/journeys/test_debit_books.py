@@ -40,14 +40,7 @@ async def test_a_charge_is_debt_and_a_payment_takes_it_back(outside: Outside) ->
         assert paid["side"] == "debit" and paid["floor"] is None and paid["available"] is None
         assert screen.updates[0]["metadata"]["service_type"] == "heating"
 
-        path = f"/v1/transactions/{payment['transaction_id']}/reversal"
-        bounced = accepted(await outside.admin.post(path, {"description": "bounced"}))
-        await screen.until_shown(bounced["position"])
-        (back,) = screen.updates[-1]["changes"]
-        assert (back["amount"], back["balance"]) == ("50.00", "100.00")
-        assert (back["total_in"], back["total_out"]) == ("100.00", "0.00")
-
-        too_much = accepted(await outside.admin.post("/v1/payments", {**money, "amount": "130"}))
+        too_much = accepted(await outside.admin.post("/v1/payments", {**money, "amount": "80"}))
         await screen.until_shown(too_much["position"])
         await monitor.until_position(too_much["position"])
         assert screen.balances[f"{building}/{APARTMENT}/EUR"]["balance"] == "-30.00"
@@ -58,27 +51,6 @@ async def test_a_charge_is_debt_and_a_payment_takes_it_back(outside: Outside) ->
     amounts = {posting["account"]: posting["amount"] for posting in whole["postings"]}
     assert amounts[f"{building}/{APARTMENT}/EUR"] == "100.00"
     assert set(amounts) == {f"{building}/{APARTMENT}/EUR", f"{building}/@house/EUR"}
-
-
-async def test_the_digests_are_the_published_ones_in_all_but_the_ids(outside: Outside) -> None:
-    """The entries of the published chain give the published integers; the client checks digests."""
-    (chain,) = (c for c in VECTORS["chains"] if c["account"].startswith("building:7/"))
-    building = await _building(outside)
-    money = {"user_id": APARTMENT, "asset": "EUR", "book": building}
-    async with outside.screen(outside.new_user()):
-        charge = await outside.admin.post("/v1/charges", {**money, "amount": "100"})
-        payment = await outside.admin.post("/v1/payments", {**money, "amount": "50"})
-        path = f"/v1/transactions/{payment.json()['transaction_id']}/reversal"
-        reversal = await outside.admin.post(path, {"description": "bounced"})
-    for answer, entry in zip((charge, payment, reversal), chain["entries"], strict=True):
-        (change,) = accepted(answer)["updates"][0]["changes"]
-        integers = {
-            field: int(change[field].replace(".", ""))
-            for field in ("amount", "held_change", "balance", "held")
-        }
-        assert {**integers, "seq": change["seq"]} == {
-            field: entry[field] for field in (*integers, "seq")
-        }
 
 
 async def test_a_shared_charge_is_split_to_the_last_cent(outside: Outside) -> None:
@@ -201,41 +173,3 @@ async def test_many_payments_at_once_lose_no_cent(outside: Outside) -> None:
     balances = await outside.admin.balances(flat, book=building)
     assert balances[f"{building}/{flat}/EUR"]["balance"] == "1.00"
     assert balances[f"{building}/{flat}/EUR"]["seq"] == 200
-
-
-async def test_the_statement_of_a_flat(outside: Outside) -> None:
-    building = await _building(outside, timezone="Europe/Berlin")
-    flat = outside.new_user("flat")
-    money = {"user_id": flat, "asset": "EUR", "book": building}
-
-    async def entered(path: str, amount: str, at: str, **rest: str) -> None:
-        body = {**money, "amount": amount, "effective_at": at, **rest}
-        accepted(await outside.admin.post(path, body))
-
-    await entered("/v1/charges", "10", "2026-02-28T22:59:59Z", service_type="water")
-    await entered("/v1/charges", "200", "2026-02-28T23:00:00Z", service_type="rent")
-    await entered("/v1/payments", "150", "2026-03-15T12:00:00Z")
-    await entered("/v1/charges", "3", "2026-03-31T21:59:59Z", service_type="water")
-    await entered("/v1/charges", "7", "2026-03-31T22:00:00Z", service_type="water")
-
-    answer = await outside.auditor.get(
-        f"/v1/users/{flat}/statements", book=building, from_="2026-03-01", to="2026-03-31"
-    )
-    assert answer.status_code == 200, answer.text
-    statement = answer.json()
-    assert (statement["book"], statement["from"], statement["to"]) == (
-        building,
-        "2026-03-01",
-        "2026-03-31",
-    )
-    (account,) = statement["accounts"]
-    assert (account["opening"], account["closing"]) == ("10.00", "63.00")
-    movements = {m["change_type"]: (m["count"], m["amount"]) for m in account["movements"]}
-    assert movements == {"charge": (2, "203.00"), "payment": (1, "-150.00")}
-    before = await outside.admin.get(f"/v1/users/{flat}/balances", before="2026-04-01")
-    (balance,) = before.json()["balances"]
-    assert balance["balance"] == "63.00"
-    assert all(
-        balance[field] is None
-        for field in ("held", "available", "seq", "digest", "status", "floor")
-    )
