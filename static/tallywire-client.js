@@ -361,7 +361,7 @@ export class TallywireClient extends EventTarget {
   #namedHeads() {
     const heads = {};
     let bytes = 0;
-    for (const [account, head] of this.#heads) {
+    for (const [account, head] of [...this.#heads].reverse()) {
       bytes += account.length + 110;
       if (bytes > HEADS_MOST_BYTES) break;
       heads[account] = head;
@@ -486,7 +486,7 @@ export class TallywireClient extends EventTarget {
     const covered = this.#headsAhead.findIndex((head) => head.position > position);
     const settled = this.#headsAhead.splice(0, covered < 0 ? this.#headsAhead.length : covered);
     for (const { account, seq, digest } of settled) {
-      this.#heads.delete(account); // so that the latest changed are named last
+      this.#heads.delete(account); // so that they stay in the order of their last change
       this.#heads.set(account, { seq, digest });
     }
     this.#emit("cursor", this.#cursor);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -161,6 +162,43 @@ async def test_a_superadmins_tab_resumes_its_own_and_everyones_changes(
     shown = await rows.evaluate_all("rows => rows.map((row) => Number(row.dataset.position))")
     assert shown[:3] == missed[::-1]
     assert len(shown) == len(set(shown))
+
+
+async def test_a_superadmins_tab_resumes_from_what_its_monitor_covered(
+    new_tab: NewTab, ledger: Ledger
+) -> None:
+    """Its own update came, the monitor's message was lost: the cursor is still before both."""
+    root = await new_tab()
+    wire = await Wire.between(root)
+    await root.watch("root", superadmin=True)
+    await ledger.deposit("root", "5")
+    await root.expect_balance("main/root/USDT", "5.000000", "verified")
+    total = root.page.locator('[data-total="main/USDT"] td').nth(2)
+    await expect(total).to_have_text("20,005.000000")
+
+    lost = asyncio.Event()
+
+    def lose_monitor(message: Message) -> list[Message]:
+        if message["type"] != "admin_balance_monitor":
+            return [message]
+        lost.set()
+        return []
+
+    wire.alter = lose_monitor  # type: ignore[method-assign]
+    position = await ledger.deposit("root", "5")
+    await root.expect_balance("main/root/USDT", "10.000000", "verified")
+    await lost.wait()
+    wire.alter = lambda message: [message]  # type: ignore[method-assign]
+    await wire.cut()
+
+    await expect(total).to_have_text("20,010.000000")
+    await root.expect_balance("main/root/USDT", "10.000000", "verified")
+    await expect(root.page.locator("#log [data-kind=resumed]")).to_have_count(1)
+    await expect(root.page.locator("#log [data-kind=init]")).to_have_count(1)
+    dropped = root.page.locator("#log [data-kind=duplicate]")
+    await expect(dropped).to_have_attribute("data-position", str(position))
+    assert wire.hellos[-1]["resume"]["position"] < position
+    assert wire.hellos[-1]["resume"]["heads"]["main/root/USDT"]["seq"] == 1
 
 
 async def test_a_restart_of_the_server_is_told_and_nothing_is_missed(
