@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -49,13 +50,16 @@ def main() -> NoReturn:
 
 def _known(error: Exception) -> str | None:
     """One line on a failure that the operator can do something about; None for a defect."""
-    from .ledger.errors import LedgerError, SchemaMismatch
+    from sqlalchemy.exc import DBAPIError
+
+    from .ledger.database import reason
+    from .ledger.errors import LedgerError
     from .settings import SettingsError
 
-    if isinstance(error, SchemaMismatch):
-        return str(error) if "upgrade" in str(error) else f"{error}; run: tallywire upgrade"
     if isinstance(error, (LedgerError, SettingsError, CannotRun)):
         return str(error)
+    if isinstance(error, DBAPIError):
+        return f"the database refused: {reason(error)}"
     return None
 
 
@@ -145,9 +149,13 @@ def upgrade() -> None:
     \b
     DATABASE_URL=postgresql://... tallywire upgrade
     """
-    from .ledger import upgrade_database
+    from .ledger import open_ledger
 
-    asyncio.run(upgrade_database(_settings().database_url))
+    async def run() -> None:
+        async with open_ledger(_settings().database_url, upgrade=True):
+            pass
+
+    asyncio.run(run())
     click.echo("The schema is current.")
 
 
@@ -277,7 +285,12 @@ def pause() -> None:
 
 @cli.command()
 def resume() -> None:
-    """Take changes again, after `tallywire pause`."""
+    """
+    Take changes again, after `tallywire pause`.
+
+    \b
+    tallywire resume
+    """
 
     async def work(manager: BalanceManager) -> None:
         await manager.administration.resume(actor=_actor())
@@ -374,11 +387,39 @@ def _with_ledger(work: Callable[[BalanceManager], Awaitable[Answer]]) -> Answer:
     """What `work` answers on the ledger of DATABASE_URL, which must be there and current."""
     from .ledger import open_ledger
 
+    url = _settings().database_url
+
     async def run() -> Answer:
-        async with open_ledger(_settings().database_url, upgrade=False) as manager:
+        await _check_present(url)
+        async with open_ledger(url) as manager:
             return await work(manager)
 
+    _check_file(url)
     return asyncio.run(run())
+
+
+def _check_file(url: str) -> None:
+    """Raise CannotRun where `url` is that of a SQLite file which is not there."""
+    from .ledger.database import normalise_url
+
+    parsed = normalise_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
+        raise CannotRun(f"there is no database at {parsed.database}; make it: tallywire upgrade")
+
+
+async def _check_present(url: str) -> None:
+    """Raise CannotRun where the database is empty: a misspelt address is not a new ledger."""
+    from .ledger.database import Database
+    from .ledger.migrations import schema_state
+
+    database = Database(url, readers=1)
+    try:
+        async with database.read() as connection:
+            state = await connection.run_sync(schema_state)
+    finally:
+        await database.close()
+    if state == "empty":
+        raise CannotRun("the database holds no ledger; make it: tallywire upgrade")
 
 
 def _token(settings: Settings, base: str, user: str, role: str, ttl: int) -> str:

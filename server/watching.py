@@ -14,14 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from .ledger.digest import GENESIS, entry_digest
+from .ws import closes
 
-# Close codes after which another connection would end the same way (contract, section 5).
 _FINAL = {
-    1009: "a message was too big",
-    4002: "the server did not understand the connect message",
-    4003: "this token may not watch that",
-    4009: "this user has too many connections",
-    4010: "this user's tokens were revoked",
+    close.code: close.reason
+    for close in vars(closes).values()
+    if isinstance(close, closes.Close) and not close.reconnect
 }
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 10.0
@@ -232,7 +230,7 @@ async def watch(
         if ending.code in _FINAL:
             raise CannotWatch(_FINAL[ending.code])
         attempt = 1 if ending.heard else attempt + 1
-        if ending.code == 4001:
+        if ending.code == closes.NOT_AUTHENTICATED.code:
             fresh = await token()
             if fresh == current or attempt > 2:
                 raise CannotWatch("the token is not valid, or no longer")
