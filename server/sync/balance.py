@@ -1,0 +1,36 @@
+"""What follows a commit: every process is told of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ..ledger.updates import Batch
+from .bus import Bus, open_bus
+
+_log = logging.getLogger(__name__)
+_process_bus: Bus | None = None
+
+
+async def sync_balance_across_all_systems(batch: Batch, bus: Bus | None = None) -> None:
+    """
+    Tell every process of the committed `batch`; never raises for a bus that is away.
+
+    bus: None for the process's own, opened at the first call from the environment variable
+    REDIS_URL. What a process does not hear of, it reads from the journal (DESIGN: Redis is an
+    accelerator, never a promise), so a failure here is logged and forgotten.
+    """
+    try:
+        if bus is None:
+            bus = await _the_process_bus()
+        await bus.publish(batch)
+    except Exception as error:
+        _log.warning("positions %d-%d were not published: %s", batch.first, batch.last, error)
+
+
+async def _the_process_bus() -> Bus:
+    global _process_bus
+    if _process_bus is None:
+        _process_bus = open_bus(os.environ.get("REDIS_URL") or None)
+        await _process_bus.start()
+    return _process_bus
