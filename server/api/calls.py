@@ -105,8 +105,15 @@ class Call:
 
 
 def parse_key(text: str) -> str:
-    """The key in an Idempotency-Key header, bare or a quoted string; raises InvalidRequest."""
-    key = text.strip()
+    """
+    The key in an Idempotency-Key header (its bytes as Latin-1), bare or a quoted string.
+
+    Raises InvalidRequest.
+    """
+    try:
+        key = text.strip().encode("latin-1").decode()
+    except UnicodeError:
+        raise InvalidRequest("Idempotency-Key is not UTF-8") from None
     if key.startswith('"'):
         if len(key) < 2 or not key.endswith('"'):
             raise InvalidRequest("Idempotency-Key: the quote is not closed")
