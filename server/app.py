@@ -75,7 +75,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
         )
         feed = Feed(manager.reader, bus)
-        hub = Hub(manager.reader, feed, clock)
+        hub = Hub(manager.reader, feed, clock, user_connections=settings.user_connections)
         await feed.start()
         stack.push_async_callback(feed.close)
         stack.push_async_callback(hub.shutdown)
