@@ -154,7 +154,7 @@ class Journal:
             {"ids": self._set(ids)},
         )
         accounts = {}
-        for id_, book, owner, asset, *state in rows:
+        for id_, book, owner, asset, *state in rows.all():
             key = AccountKey(book, owner, asset)
             accounts[key] = Account(id_, key, *state)
         return accounts
@@ -179,7 +179,7 @@ class Journal:
         rows = await connection.execute(
             text(f"SELECT last.account_id, {columns} FROM {source}"), {"ids": self._set(ids)}
         )
-        return {row[0]: tuple(row[1:]) for row in rows}
+        return {row[0]: tuple(row[1:]) for row in rows.all()}
 
     async def replays(
         self, connection: AsyncConnection, keys: Sequence[IdempotencyKey]
