@@ -110,25 +110,24 @@ def _announcer(feed: Feed, bus: Bus) -> Callable[[Batch], Awaitable[None]]:
 
 async def make_first_users(manager: BalanceManager) -> None:
     """Give the users of development mode their play money, once however often it is called."""
-    for book in _FIRST_BOOKS:
-        for user_id in _FIRST_USERS:
-            details = Details(
+    kind = manager.types["deposit"]
+    first = [
+        changes.directed(
+            manager.catalog,
+            kind,
+            user_id,
+            _FIRST_MONEY,
+            asset="USDT",
+            book=book,
+            details=Details(
                 description="First money in development mode",
                 key=IdempotencyKey("development", "system", f"{book}/{user_id}"),
-            )
-            await manager.post(
-                await manager.prepare(
-                    lambda catalog, user_id=user_id, book=book, details=details: changes.directed(
-                        catalog,
-                        manager.types["deposit"],
-                        user_id,
-                        _FIRST_MONEY,
-                        asset="USDT",
-                        book=book,
-                        details=details,
-                    )
-                )
-            )
+            ),
+        )
+        for book in _FIRST_BOOKS
+        for user_id in _FIRST_USERS
+    ]
+    await manager.post_many(first, atomic=True)
 
 
 async def _learn_revocations(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
