@@ -9,7 +9,7 @@ COMMIT whose answer was lost is looked up behind the clock's lock before anythin
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -237,7 +237,7 @@ class Committer:
             if loop.time() + delay > deadline:
                 log.error("database_away", error=reason(error))
                 for group in groups:
-                    group.refuse(Overloaded(f"the database is away: {reason(error)}"))
+                    group.refuse(Overloaded())
                 return
             log.warning("commit_retried", error=reason(error))
             await asyncio.sleep(delay)
@@ -260,7 +260,7 @@ class Committer:
         elif isinstance(error, OverflowError) or "range" in said:
             groups[0].refuse(InvalidAmount("a balance would pass 2^63-1 minor units"))
         else:
-            groups[0].refuse(InvalidRequest(f"the database refuses this: {said}"))
+            groups[0].refuse(InvalidRequest("the database's own rules refuse this change"))
 
     async def _attempt(self, groups: list[Group]) -> Prepared:
         connection = await self._connect()
@@ -336,10 +336,15 @@ class Committer:
             log.warning("connection_lost", error=reason(error))
 
     def _finish(self, groups: list[Group], prepared: Prepared, seconds: float) -> None:
+        decided: Counter[tuple[str, str]] = Counter()
         for group, outcomes in zip(groups, prepared.outcomes, strict=True):
             group.answer(outcomes)
-            for request, outcome in zip(group.requests, outcomes, strict=True):
-                metrics.CHANGES.labels(request.change.type.name, _result(outcome)).inc()
+            decided.update(
+                (request.change.type.name, _result(outcome))
+                for request, outcome in zip(group.requests, outcomes, strict=True)
+            )
+        for labels, count in decided.items():
+            metrics.CHANGES.labels(*labels).inc(count)
         if prepared.batch is not None:
             self.knowledge.remember(prepared.account_ids)
             metrics.COMMITS.inc()

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import asyncpg
 from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from .errors import LedgerError
@@ -120,7 +122,7 @@ async def _unavailable_as_such() -> AsyncIterator[None]:
     """Tell a database that is away from every other failure."""
     try:
         yield
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except Exception as error:
         if classify(error) in ("retry", "lock_timeout"):
             raise DatabaseUnavailable(f"the database is away: {reason(error)}") from error
         raise
@@ -145,19 +147,17 @@ def classify(error: BaseException) -> Fault:
     if isinstance(error, OverflowError):
         # SQLite's driver on an integer beyond 64 bits.
         return "data"
-    if not isinstance(error, DBAPIError):
-        return "retry" if isinstance(error, (OSError, TimeoutError)) else "other"
-    if error.connection_invalidated:
+    if isinstance(error, (OSError, TimeoutError, PoolTimeout)):
         return "retry"
-    original: Any = error.orig
-    state = getattr(original, "sqlstate", None)
-    if state:
+    # While connecting, the driver's own errors come unwrapped.
+    original: Any = error.orig if isinstance(error, DBAPIError) else error
+    if state := getattr(original, "sqlstate", None):
         return _by_sqlstate(state)
-    name = getattr(original, "sqlite_errorname", None)
-    if name:
+    if name := getattr(original, "sqlite_errorname", None):
         return _by_sqlite_name(name)
-    # asyncpg's own errors of a lost or closed connection carry no SQLSTATE.
-    return "retry"
+    # asyncpg's errors of a lost or closed connection have no SQLSTATE.
+    lost = isinstance(error, DBAPIError) or isinstance(error, asyncpg.InterfaceError)
+    return "retry" if lost else "other"
 
 
 def _by_sqlstate(state: str) -> Fault:
