@@ -157,7 +157,8 @@ class BalanceReader:
                         "SELECT c.epoch, c.position, a.book, a.asset,"
                         f" {_halves('a.balance')}, {_halves('a.held')}"
                         " FROM clock c LEFT JOIN accounts a ON substr(a.owner, 1, 1) <> '@'"
-                        " GROUP BY c.epoch, c.position, a.book, a.asset ORDER BY a.book, a.asset"
+                        " GROUP BY c.epoch, c.position, a.book, a.asset"
+                        " ORDER BY a.book, a.asset"
                     )
                 )
             ).all()
@@ -203,7 +204,8 @@ class BalanceReader:
             ).all()
             groups = [row for row in rows if row[1] is not None]
             catalog = await self._catalog_with(connection, [(r[1], r[2]) for r in groups])
-        listed, sums = [], {}
+        listed: list[dict[str, str]] = []
+        sums: dict[str, tuple[int, int]] = {}
         for _, book, asset, owner_kind, high, low in groups:
             sign, scale = catalog.book(book).stored_sign, catalog.asset(asset).scale
             amount = sign * _joined(high, low)

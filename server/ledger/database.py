@@ -156,7 +156,7 @@ def classify(error: BaseException) -> Fault:
     if name := getattr(original, "sqlite_errorname", None):
         return _by_sqlite_name(name)
     # asyncpg's errors of a lost or closed connection have no SQLSTATE.
-    lost = isinstance(error, DBAPIError) or isinstance(error, asyncpg.InterfaceError)
+    lost = isinstance(error, (DBAPIError, asyncpg.InterfaceError))
     return "retry" if lost else "other"
 
 

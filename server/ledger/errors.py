@@ -1,4 +1,4 @@
-"""Every refusal of the ledger: one class a code of the contract, its docstring the default message."""
+"""Every refusal of the ledger: a class for each code, its docstring the default message."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class AccountInconsistent(LedgerError):
 
 
 class AlongsideFailed(LedgerError):
-    """A statement that should run alongside the change failed; ``__cause__`` tells which and why."""
+    """A statement alongside the change failed, so the change was refused; see ``__cause__``."""
 
     code = "alongside_failed"
 
@@ -132,7 +132,7 @@ class Overloaded(LedgerError):
 
 
 class OutcomeUnknown(LedgerError):
-    """Whether this was committed could not be found out in time; repeat it with the same idempotency key."""
+    """Whether this was committed could not be found out: repeat it with the same key."""
 
     code = "outcome_unknown"
 

@@ -380,7 +380,14 @@ def committed_from(row: Sequence[Any]) -> Committed:
 
 
 def _clock(row: Row[Any]) -> ClockState:
-    return ClockState(*row[:5], bool(row[5]))
+    return ClockState(
+        position=row.position,
+        epoch=row.epoch,
+        seal=row.seal,
+        created_at=row.created_at,
+        settings_version=row.settings_version,
+        paused=bool(row.paused),
+    )
 
 
 def _array(column: Any) -> str:

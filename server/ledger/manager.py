@@ -26,12 +26,12 @@ from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
 
 
-class Options(TypedDict, total=False):
+class PlainOptions(TypedDict, total=False):
     """
     What every change may carry besides its amount.
 
     asset, book: the ledger's defaults where absent; actor: who does it; idempotency_key:
-    repeats with it answer the first result; reference, metadata, internal: kept with it;
+    repeats with it answer the first result; reference, internal: kept with it;
     effective_at: RFC 3339 or an aware datetime; alongside: SQLAlchemy statements for the same
     SQL transaction.
     """
@@ -41,10 +41,15 @@ class Options(TypedDict, total=False):
     actor: str
     idempotency_key: str | None
     reference: str | None
-    metadata: Mapping[str, Any] | None
     internal: Any
     effective_at: str | datetime | None
     alongside: Sequence[Executable]
+
+
+class Options(PlainOptions, total=False):
+    """`PlainOptions` where the method has no parameter of its own for the metadata."""
+
+    metadata: Mapping[str, Any] | None
 
 
 class BalanceManager:
@@ -89,11 +94,10 @@ class BalanceManager:
         change_type: str,
         description: str = "",
         metadata: Mapping[str, Any] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[PlainOptions],
     ) -> Receipt:
         """Change a balance by `amount` (own sense, so a withdrawal is negative)."""
-        options["metadata"] = metadata if metadata is not None else options.get("metadata")
-        place, details = self._split(description, options)
+        place, details = self._split(description, {**options, "metadata": metadata})
         kind = self.types[change_type]
         return await self._post(
             lambda c: changes.signed(c, kind, user_id, amount, **place, details=details)
@@ -102,7 +106,7 @@ class BalanceManager:
     async def add_to_balance(
         self, user_id: str, amount: Amount, reason: str, **options: Unpack[Options]
     ) -> Receipt:
-        """Raise a balance by a positive `amount`: an adjustment, or the type that `reason` names."""
+        """Raise a balance by a positive `amount`: an adjustment, or the type `reason` names."""
         return await self._adjust(user_id, amount, 1, reason, options)
 
     async def subtract_from_balance(
@@ -352,11 +356,12 @@ class Wallet:
         change_type: str,
         description: str = "",
         metadata: Mapping[str, Any] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[PlainOptions],
     ) -> Receipt:
         """See `BalanceManager.update_balance`."""
+        options["asset"], options["book"] = self.asset, self.book
         return await self._manager.update_balance(
-            self.user_id, amount, change_type, description, metadata, **self._here(options)
+            self.user_id, amount, change_type, description, metadata, **options
         )
 
     async def add_to_balance(
