@@ -106,17 +106,18 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     if workers > 1:
         raise CannotRun("--workers above 1 needs the Redis bus, which is not there yet")
     settings = _settings(HOST=host, PORT=None if port is None else str(port))
-    from .app import create_app
-    from .logs import configure_logging
     from .serving import CannotListen, listen
     from .serving import serve as serve_app
 
-    configure_logging(settings.log)
     try:
         listener = listen(settings.host, settings.port)
     except CannotListen as error:
         raise CannotRun(str(error)) from error
     url = _url(settings.host, listener.getsockname()[1])
+    from .app import create_app
+    from .logs import configure_logging
+
+    configure_logging(settings.log)
     app = create_app(settings)
     serve_app(
         app,
