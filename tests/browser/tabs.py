@@ -123,6 +123,10 @@ class Wire:
         """Close the newest connection on the page's side."""
         await self._routes[-1].close(code=code)
 
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send the page a message as if it came from the server."""
+        self._routes[-1].send(json.dumps(message))
+
     async def _connected(self, route: WebSocketRoute) -> None:
         if not self.let_through:
             await route.close(code=self.refuse)

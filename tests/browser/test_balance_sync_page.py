@@ -118,12 +118,12 @@ async def test_what_was_missed_comes_after_being_away(new_tab: NewTab, ledger: L
     await ledger.deposit("alice", "1")
     await alice.expect_balance(MAIN, "10,001.000000", "verified")
 
-    wire.let_through = False
-    await wire.cut()
-    await alice.expect_state(re.compile("^Reconnecting"))
+    wire.tell({"type": "server_shutdown", "reconnect_after_ms": 3_600_000})
+    await wire.cut(1012)
+    await alice.expect_state("Reconnecting: the server is restarting")
+    await expect(alice.page.locator("#countdown")).to_have_text(re.compile(r"^in 3[56]\d\d s$"))
     for _ in range(3):
         await ledger.deposit("alice", "1")
-    wire.let_through = True
     await alice.page.context.set_offline(True)
     await alice.page.context.set_offline(False)  # being online again makes it try at once
 
@@ -199,6 +199,28 @@ async def test_a_superadmins_tab_resumes_from_what_its_monitor_covered(
     await expect(dropped).to_have_attribute("data-position", str(position))
     assert wire.hellos[-1]["resume"]["position"] < position
     assert wire.hellos[-1]["resume"]["heads"]["main/root/USDT"]["seq"] == 1
+
+
+async def test_monitor_messages_that_overlap_count_once(new_tab: NewTab, ledger: Ledger) -> None:
+    root = await new_tab()
+    wire = await Wire.between(root)
+    earlier: list[Message] = []
+
+    def overlap(message: Message) -> list[Message]:
+        if message["type"] == "admin_balance_monitor":
+            if earlier:
+                message["from"] = earlier[0]["from"]
+                message["updates"] = earlier[0]["updates"] + message["updates"]
+            earlier.append(message)
+        return [message]
+
+    wire.alter = overlap  # type: ignore[method-assign]
+    await root.watch("root", superadmin=True)
+    total = root.page.locator('[data-total="main/USDT"] td').nth(2)
+    await ledger.deposit("alice", "1")
+    await expect(total).to_have_text("20,001.000000")
+    await ledger.deposit("alice", "2")
+    await expect(total).to_have_text("20,003.000000")
 
 
 async def test_a_restart_of_the_server_is_told_and_nothing_is_missed(
