@@ -690,7 +690,9 @@ element("copy").addEventListener("click", async () => {
   }
 });
 addEventListener("online", () => client?.wake());
-addEventListener("offline", () => client?.wake());
+addEventListener("offline", () => {
+  if (client?.status.state === "connected") client.wake(); // loopback may well go on
+});
 addEventListener("pagehide", () => client?.close());
 addEventListener("pageshow", (event) => {
   if (event.persisted) client?.connect();
