@@ -118,6 +118,11 @@ class Connection:
         while self.unsent > self._bounds.connection_bytes // 4:
             await self._less_unsent()
 
+    async def clear(self) -> None:
+        """Wait until nothing is left unsent."""
+        while self.unsent > 0:
+            await self._less_unsent()
+
     async def room(self, size: int) -> None:
         """Wait until a frame of `size` bytes may be queued."""
         while not self.has_room(size):

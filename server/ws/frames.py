@@ -15,6 +15,8 @@ PART_BALANCES = 500
 # Transactions of these types reach the user as another message than `balance_update`.
 REPAIR = "repair"
 TRADING_CONTROL = "trading_control"
+# What a CHANGE has beyond the BALANCE that it leaves.
+_ONLY_CHANGE = frozenset(("amount", "held_change", "balance_before", "alert"))
 
 _encode = msgspec.json.Encoder().encode
 
@@ -115,6 +117,21 @@ def update(cursor: Cursor, change_type: str, body: bytes, *, replayed: bool = Fa
     head = b'{"type":"balance_update","epoch":"' + cursor.epoch.encode()
     head += b'","replayed":true,' if replayed else b'",'
     return Frame("balance_update", head + body[1:], cursor)
+
+
+def balance_latest(cursor: Cursor, from_: int, changes: Mapping[str, Mapping[str, Any]]) -> Frame:
+    """`balance_latest` for (from_, cursor]; changes: the last CHANGE of each account there."""
+    message = {
+        "type": "balance_latest",
+        "epoch": cursor.epoch,
+        "from": from_,
+        "to": cursor.position,
+        "balances": [
+            {name: value for name, value in change.items() if name not in _ONLY_CHANGE}
+            for _, change in sorted(changes.items())
+        ],
+    }
+    return Frame("balance_latest", _encode(message), cursor)
 
 
 def _trading_control(cursor: Cursor, body: bytes, replayed: bool) -> Frame:

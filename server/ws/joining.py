@@ -15,7 +15,8 @@ from .connection import Connection
 from .frames import Cursor, Frame
 from .live import Live
 from .messages import Resume
-from .monitor import AdminUpdates, Gather
+from .monitor import AdminUpdates
+from .passing import Passing, Stop
 from .snapshots import SharedSnapshots, SnapshotReader
 from .tail import Seen
 
@@ -161,13 +162,15 @@ class Joining:
             feed = self._cursor()
             if request.monitor and feed.position - resume.position > MOST_MISSED:
                 return None
-            count = 0
+            missed = 0
             if request.balances:
-                count = await self._missed(user_id, resume.position, feed.position)
-        if count > MOST_MISSED or self._cursor().epoch != resume.epoch:
+                missed = await self._missed(user_id, resume.position, feed.position)
+        if missed > MOST_MISSED or self._cursor().epoch != resume.epoch:
             return None
         connection.session.begin(Cursor(resume.epoch, resume.position))
-        connection.replay_to = feed.position
+        # In mode `latest` nothing is replayed: `balance_latest` goes on from there.
+        count = 0 if request.latest else missed
+        connection.replay_to = 0 if request.latest else feed.position
         return [frames.resumed(resume.epoch, resume.position, feed.position, count)]
 
     async def _missed(self, user_id: str, after: int, upto: int) -> int:
@@ -249,7 +252,7 @@ class Joining:
 
     async def _step(self, connection: Connection) -> None:
         """One step nearer: some more messages, or live in the step that finds nothing missing."""
-        await connection.drained()
+        await (connection.clear() if connection.request.latest else connection.drained())
         session, feed = connection.session, self._cursor()
         if session.cursor is None or session.cursor.epoch != feed.epoch:
             await self._begin_anew(connection)
@@ -302,9 +305,9 @@ class Joining:
         elif not page:
             session.examine(feed.position)
 
-    def _pass_on(self, connection: Connection, seen: Sequence[Seen]) -> _Stop | None:
+    def _pass_on(self, connection: Connection, seen: Sequence[Seen]) -> Stop | None:
         """Queue what is there for it to see; where that stopped, and why, or None at the end."""
-        passing = _Passing(connection, self._cursor().epoch)
+        passing = Passing(connection, self._cursor().epoch)
         for entry in seen:
             stop = passing.take(entry)
             if stop is not None:
@@ -313,7 +316,7 @@ class Joining:
         passing.finish()
         return None
 
-    async def _get_past(self, connection: Connection, stop: _Stop) -> None:
+    async def _get_past(self, connection: Connection, stop: Stop) -> None:
         if stop.repair is None:
             await connection.room(stop.size)
             return
@@ -334,65 +337,3 @@ class Joining:
         if self._live.cursor is None:
             raise RuntimeError("the feed has not started")
         return self._live.cursor
-
-
-class _Stop:
-    """Why passing on had to stop before a transaction: no room, or a repair that needs a read."""
-
-    def __init__(self, size: int = 0, repair: Committed | None = None) -> None:
-        self.size = size
-        self.repair = repair
-
-
-class _Passing:
-    """Passes transactions on to one connection as if it were live."""
-
-    def __init__(self, connection: Connection, epoch: str) -> None:
-        self._connection = connection
-        self._epoch = epoch
-        self._gather = Gather()
-
-    def take(self, seen: Seen) -> _Stop | None:
-        """Queue what the connection is to see of `seen`; a _Stop where that cannot be done now."""
-        connection, committed = self._connection, seen.committed
-        stop = self._own(seen) if connection.request.balances else None
-        if stop is not None:
-            return stop
-        if connection.request.monitor:
-            passing = AdminUpdates(self._epoch, committed).passing(connection.request.filter)
-            size = sum(map(len, passing))
-            if passing and not connection.has_room(self._gather.size + size):
-                return _Stop(size)
-            if passing and not self._gather.takes(passing):
-                self.finish()
-            self._gather.add(passing)
-        connection.session.examine(committed.position)
-        return None
-
-    def finish(self) -> None:
-        """Send what is gathered for the monitor."""
-        updates = self._gather.take()
-        session = self._connection.session
-        if updates and session.cursor is not None:
-            cursor = Cursor(self._epoch, session.examined)
-            self._connection.send(frames.monitor(cursor, session.cursor.position, updates))
-
-    def _own(self, seen: Seen) -> _Stop | None:
-        connection, committed = self._connection, seen.committed
-        position = committed.position
-        if connection.user_id not in seen.users or position <= connection.updates_through:
-            return None
-        if committed.type == frames.REPAIR:
-            return _Stop(repair=committed)
-        body = dict(committed.user_bodies())[connection.user_id]
-        frame = frames.update(
-            Cursor(self._epoch, position),
-            committed.type,
-            body,
-            replayed=position <= connection.replay_to,
-        )
-        if not connection.has_room(self._gather.size + len(frame.data)):
-            return _Stop(len(frame.data))
-        connection.send(frame.unmoving() if connection.request.monitor else frame)
-        connection.updates_through = position
-        return None

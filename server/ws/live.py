@@ -132,7 +132,7 @@ class Live:
         position = self._current().position
         unmoving = frame.unmoving()
         for connection in connections:
-            if not connection.has_room(len(frame.data)):
+            if connection.request.latest or not connection.has_room(len(frame.data)):
                 self._fall_behind(connection, position - 1)
             elif connection.request.monitor:
                 connection.send(unmoving)

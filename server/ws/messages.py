@@ -75,6 +75,11 @@ class Request(Struct, frozen=True):
         return "balances" in self.streams
 
     @property
+    def latest(self) -> bool:
+        """Whether the user's changes are wanted as balances, newest only."""
+        return self.balances and self.mode == "latest"
+
+    @property
     def monitor(self) -> bool:
         """Whether everybody's changes are wanted."""
         return "monitor" in self.streams

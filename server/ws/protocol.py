@@ -224,7 +224,7 @@ class Session:
         if fresh is None or self.principal is None or self.request is None:
             return
         if fresh.user_id != self.principal.user_id:
-            self.close(closes.NOT_ALLOWED.because("the token is another user's"))
+            self.close(closes.NOT_AUTHENTICATED.because("the token is another user's"))
         elif self.request.monitor and not fresh.may("auditor"):
             self.close(closes.NOT_ALLOWED)
         else:

@@ -1,0 +1,110 @@
+"""Passing transactions on to one connection that catches up, as if it were live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..ledger.updates import Committed
+from . import frames
+from .connection import Connection
+from .frames import Cursor
+from .monitor import AdminUpdates, Gather
+from .tail import Seen
+
+
+class Stop:
+    """Why passing on had to stop before a transaction: no room, or a repair that needs a read."""
+
+    def __init__(self, size: int = 0, repair: Committed | None = None) -> None:
+        """size: the bytes for which there was no room."""
+        self.size = size
+        self.repair = repair
+
+
+class Passing:
+    """One stretch of transactions on its way to one connection, in order."""
+
+    def __init__(self, connection: Connection, epoch: str) -> None:
+        self._connection = connection
+        self._epoch = epoch
+        self._gather = Gather()
+        self._latest: dict[str, dict[str, Any]] = {}
+
+    def take(self, seen: Seen) -> Stop | None:
+        """Queue what the connection is to see of `seen`; a Stop where that cannot be done now."""
+        own = self._own(seen)
+        if own is not None and seen.committed.type == frames.REPAIR:
+            return Stop(repair=seen.committed)
+        request = self._connection.request
+        stop = None
+        if own is not None and not request.latest:
+            stop = self._send_own(seen.committed, own)
+        if stop is None and request.monitor:
+            stop = self._take_for_monitor(seen.committed)
+        if stop is not None:
+            return stop
+        if own is not None and request.latest:
+            self._take_latest(seen.committed, own)
+        self._connection.session.examine(seen.committed.position)
+        return None
+
+    def finish(self) -> None:
+        """Send what is gathered up to the last transaction taken: the user's own, then the rest."""
+        self._finish_latest()
+        updates = self._gather.take()
+        session = self._connection.session
+        if updates and session.cursor is not None:
+            cursor = Cursor(self._epoch, session.examined)
+            self._connection.send(frames.monitor(cursor, session.cursor.position, updates))
+
+    def _own(self, seen: Seen) -> bytes | None:
+        """The user's own UPDATE, where there is one that was not sent yet."""
+        connection = self._connection
+        if (
+            not connection.request.balances
+            or connection.user_id not in seen.users
+            or seen.committed.position <= connection.updates_through
+        ):
+            return None
+        return dict(seen.committed.user_bodies())[connection.user_id]
+
+    def _send_own(self, committed: Committed, body: bytes) -> Stop | None:
+        connection, position = self._connection, committed.position
+        replayed = position <= connection.replay_to
+        cursor = Cursor(self._epoch, position)
+        frame = frames.update(cursor, committed.type, body, replayed=replayed)
+        if not connection.has_room(self._gather.size + len(frame.data)):
+            return Stop(len(frame.data))
+        connection.send(frame.unmoving() if connection.request.monitor else frame)
+        connection.updates_through = position
+        return None
+
+    def _take_for_monitor(self, committed: Committed) -> Stop | None:
+        connection = self._connection
+        updates = AdminUpdates(self._epoch, committed).passing(connection.request.filter)
+        size = sum(map(len, updates))
+        if updates and not connection.has_room(self._gather.size + size):
+            return Stop(size)
+        if updates and not self._gather.takes(updates):
+            self.finish()
+        self._gather.add(updates)
+        return None
+
+    def _take_latest(self, committed: Committed, body: bytes) -> None:
+        if committed.type == frames.TRADING_CONTROL:
+            self._finish_latest()
+            self._send_own(committed, body)
+            return
+        for change in msgspec.json.decode(body)["changes"]:
+            self._latest[change["account"]] = change
+
+    def _finish_latest(self) -> None:
+        connection, session = self._connection, self._connection.session
+        changes, self._latest = self._latest, {}
+        if changes and session.cursor is not None:
+            cursor = Cursor(self._epoch, session.examined)
+            frame = frames.balance_latest(cursor, session.cursor.position, changes)
+            connection.send(frame.unmoving() if connection.request.monitor else frame)
+            connection.updates_through = session.examined
