@@ -588,11 +588,14 @@ function accepted({ operation, body }, { transaction_id: id, position }, replaye
 function refused({ operation, body }, problem, key, retryAfter) {
   const { code, title, status } = problem;
   const detail = problem.detail || title || `HTTP ${status}`;
-  const fields = (problem.errors ?? []).filter(({ pointer, detail: text }) => {
-    const name = pointer.slice(1);
+  const fields = (problem.errors ?? []).filter((error) => {
+    const name = error.pointer.slice(1);
+    const text = name === "amount" ? amountWords(problem, error.detail) : error.detail;
     return fieldError(["user_id", "from_user"].includes(name) ? "subject" : name, text);
   });
-  if (!fields.length && FIELD_OF_CODE[code]) fieldError(FIELD_OF_CODE[code], fieldWords(problem));
+  if (!fields.length && FIELD_OF_CODE[code]) {
+    fieldError(FIELD_OF_CODE[code], amountWords(problem, detail));
+  }
   if (!fields.length && code === "unknown_user") {
     fieldError(operation === "transfer" ? "to_user" : "subject", detail);
   }
@@ -608,11 +611,11 @@ function refused({ operation, body }, problem, key, retryAfter) {
   document.querySelector("#fields [aria-invalid]")?.focus();
 }
 
-function fieldWords({ code, detail, title, required, available }) {
-  if (code === "insufficient_funds" && required !== undefined && available !== undefined) {
-    return `${grouped(required)} needed, ${grouped(available)} available.`;
-  }
-  return detail ?? title;
+/** The words for the amount: how much is needed and there, where the problem says so. */
+function amountWords({ code, required, available }, detail) {
+  return code === "insufficient_funds" && required !== undefined && available !== undefined
+    ? `${grouped(required)} needed, ${grouped(available)} available.`
+    : detail;
 }
 
 function unheard({ operation }, error, key) {
