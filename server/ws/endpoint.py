@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ..auth import Principal
 
 SUBPROTOCOL = "tallywire.v1"
+REDEEM_WITHIN = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class WebSocketTransport:
@@ -101,7 +105,8 @@ async def _principal(
     ticket = websocket.query_params.get("ticket")
     try:
         if ticket is not None:
-            return await services.redeem(ticket), None
+            async with asyncio.timeout(REDEEM_WITHIN):
+                return await services.redeem(ticket), None
         if authorization is not None:
             scheme, _, token = authorization.partition(" ")
             if scheme.lower() != "bearer":
@@ -109,6 +114,7 @@ async def _principal(
             return services.authenticate(token.strip()), None
     except NotAuthenticated as problem:
         return None, closes.NOT_AUTHENTICATED.because(problem.detail)
-    except LedgerError as problem:
-        return None, closes.TRY_LATER.because(problem.detail)
+    except (LedgerError, TimeoutError) as problem:
+        _log.warning("a ticket cannot be redeemed: %r", problem)
+        return None, closes.TRY_LATER
     return None, None

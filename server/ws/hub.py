@@ -99,13 +99,20 @@ class Hub:
         *,
         kind: str = "websocket",
         principal: Principal | None = None,
+        refused: Close | None = None,
     ) -> Connection:
         """
         A new connection on `transport`. The endpoint hands it what arrives, awaits its `run()`,
-        and in any case calls `leave`. principal: who the upgrade request proved to be, if it did.
+        and in any case calls `leave`. principal: who the upgrade request proved to be, if it did;
+        refused: why what it carried proves nothing.
         """
         session = Session(
-            self._clock, authenticate, self._now(), principal=principal, limits=self._limits
+            self._clock,
+            authenticate,
+            self._now(),
+            principal=principal,
+            refused=refused,
+            limits=self._limits,
         )
         connection = Connection(session, transport, kind, self._bounds, self._unsent)
         self._connections[connection] = None

@@ -25,6 +25,8 @@ from .messages import Connect, Request, UnreadableMessage, read_connect, read_me
 if TYPE_CHECKING:
     from ..auth import Principal
 
+REFUSED_WITHIN = 1.0
+
 # The last second of the year 9999, beyond which there are no datetimes.
 _LAST_SECOND = 253_402_300_799
 
@@ -66,11 +68,14 @@ class Session:
         now: float,
         *,
         principal: Principal | None = None,
+        refused: Close | None = None,
         limits: Limits | None = None,
     ) -> None:
         """
         authenticate: the principal of a token, or NotAuthenticated; principal: who came with the
-        upgrade request already, so that `connect` needs no token.
+        upgrade request already, so that `connect` needs no token; refused: why what came with it
+        is not accepted. That close waits for `connect`, a moment at most: a client reads the
+        close code where it awaits an answer, not where it sends its first message.
         """
         self._clock = clock
         self._authenticate = authenticate
@@ -83,7 +88,9 @@ class Session:
         self.queued_bytes = 0
         self._outgoing: deque[Frame] = deque()
         self._events: list[Accepted] = []
-        self._connect_by = now + self._limits.connect_within
+        self._refused = refused
+        patience = self._limits.connect_within if refused is None else REFUSED_WITHIN
+        self._connect_by = now + patience
         self._next_heartbeat = now + self._limits.heartbeat_every
         self._allowance = float(self._limits.burst)
         self._allowance_at = now
@@ -117,6 +124,9 @@ class Session:
         if self.request is not None:
             raise UnreadableMessage("connected already")
         request = request_of(connect)
+        if self._refused is not None:
+            self.close(self._refused)
+            return
         if connect.token is not None:
             self.principal = self._authenticated(connect.token)
         elif self.principal is None:
@@ -136,7 +146,7 @@ class Session:
             return
         if self.request is None:
             if now >= self._connect_by:
-                self.close(closes.BAD_CONNECT.because("no connect in time"))
+                self.close(self._refused or closes.BAD_CONNECT.because("no connect in time"))
         elif now >= self._next_heartbeat:
             self._next_heartbeat = now + self._limits.heartbeat_every
             self.heartbeat()

@@ -1,0 +1,51 @@
+"""Telling every process of a commit."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from tallywire.ledger.updates import Batch
+from tallywire.sync import open_bus, sync_balance_across_all_systems
+from tallywire.sync.bus_memory import MemoryBus
+
+from tests.sync.journal import Journal
+
+
+class BrokenBus(MemoryBus):
+    async def publish(self, batch: Batch) -> None:
+        raise ConnectionError("no bus today")
+
+
+async def test_every_subscriber_gets_the_batch() -> None:
+    bus, heard = MemoryBus(), []
+    bus.subscribe(heard.append)
+    bus.subscribe(heard.append)
+    batch = Journal().commit("alice")
+    await sync_balance_across_all_systems(batch, bus)
+    assert heard == [batch, batch]
+
+
+async def test_a_bus_that_is_away_is_logged_and_harms_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await sync_balance_across_all_systems(Journal().commit_many(2), BrokenBus())
+    assert "positions 1-2 were not published: no bus today" in caplog.text
+
+
+async def test_after_close_nobody_is_told() -> None:
+    bus, heard = MemoryBus(), []
+    bus.subscribe(heard.append)
+    await bus.close()
+    await bus.publish(Journal().commit())
+    assert heard == []
+
+
+def test_no_url_means_the_bus_of_this_process() -> None:
+    assert isinstance(open_bus(None), MemoryBus)
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(ValueError, match="carrier://"):
+        open_bus("carrier://pigeon")
