@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,6 +10,10 @@ from typing import Protocol
 from uuid import UUID
 
 IdSource = Callable[[], str]
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
 
 
 class Clock(Protocol):
@@ -28,15 +33,18 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """`moment` (aware) as RFC 3339 in UTC with microseconds and ``Z``: 27 characters, sortable."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:
     """The aware time that `text` (RFC 3339, any offset) names. Raises ValueError."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None or "T" not in text.upper():
+    # fromisoformat() alone takes every form of ISO 8601.
+    if _RFC3339.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time with an offset")
-    return moment.astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} lies outside the years 1 to 9999") from error
 
 
 def uuid7_source(clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> IdSource:
