@@ -9,7 +9,7 @@ names what is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LONGEST_DESCRIPTION = 500
 LONGEST_REFERENCE = 255
+LONGEST_ACTOR = 255
+# 255 characters of the caller's, and the index of an item in a batch.
+LONGEST_KEY = 260
 LARGEST_METADATA = 4096
 DEEPEST_METADATA = 5
 MOST_POSTINGS = 1000
@@ -245,6 +248,9 @@ def shared_charge(
 ) -> Change:
     """A positive `amount` charged to distinct users by `shares` (user id, weight), no unit lost."""
     in_book, of_asset = _place(catalog, kind, book, asset)
+    sign = kind.sign(in_book.side)
+    if sign == 0 or kind.counter == "user":
+        raise InvalidRequest(f"{kind.name!r} cannot be shared")
     if not 1 <= len(shares) < MOST_POSTINGS:
         raise InvalidRequest(f"1 to {MOST_POSTINGS - 1} shares are allowed", pointer="/shares")
     users = [check_user_id(user, f"/shares/{i}/user_id") for i, (user, _) in enumerate(shares)]
@@ -254,7 +260,7 @@ def shared_charge(
     if min(weights) < 0 or sum(weights) == 0:
         raise InvalidRequest("weights are 0 or more, not all 0", pointer="/shares")
     minor = _positive(amount, of_asset)
-    to_stored = kind.sign(in_book.side) * in_book.stored_sign
+    to_stored = sign * in_book.stored_sign
     legs = [
         Leg(AccountKey(book, user, asset), to_stored * part)
         for user, part in zip(users, split_by_weight(minor, weights), strict=True)
@@ -367,6 +373,8 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
     metadata_text = check_json(metadata, "metadata")
     internal = None if details.internal is None else check_json(details.internal, "internal")
     effective_at = _effective(details.effective_at)
+    if details.key is not None:
+        _check_key(details.key)
     fingerprint = sha256(
         msgspec.json.encode(
             [kind.name, intent, description, reference, metadata, details.internal, effective_at],
@@ -386,8 +394,8 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
         metadata=metadata_text,
         internal=internal,
         effective_at=effective_at,
-        actor=details.actor,
-        actor_role=details.actor_role,
+        actor=check_text(details.actor, "actor", LONGEST_ACTOR),
+        actor_role=check_text(details.actor_role, "actor_role", LONGEST_ACTOR),
         key=details.key,
         fingerprint=fingerprint,
         account_keys=keys,
@@ -404,13 +412,22 @@ def _account_keys(intent: Intent) -> tuple[AccountKey, ...]:
     return (intent.key,)
 
 
+def _check_key(key: IdempotencyKey) -> None:
+    check_text(key.principal, "principal", LONGEST_ACTOR)
+    if not check_text(key.key, "idempotency_key", LONGEST_KEY):
+        raise InvalidRequest("an idempotency key is not empty", pointer="/idempotency_key")
+
+
 def _effective(value: str | datetime | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, datetime):
         value = value.isoformat()
     try:
-        return rfc3339(parse_rfc3339(value))
+        moment = parse_rfc3339(value)
+        # The day before must exist: in some book's time zone it is still that day.
+        _ = moment - timedelta(days=1)
+        return rfc3339(moment)
     except (ValueError, TypeError, OverflowError):
         raise InvalidRequest(
             "effective_at is an RFC 3339 time with an offset", pointer="/effective_at"
