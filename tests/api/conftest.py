@@ -30,7 +30,7 @@ class TestClock:
     __test__ = False
 
     def __init__(self) -> None:
-        self.moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
+        self.moment = datetime(2031, 5, 1, 12, tzinfo=UTC)
 
     def now(self) -> datetime:
         return self.moment

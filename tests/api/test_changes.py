@@ -163,9 +163,9 @@ async def test_users_serve_themselves_within_bounds(edge: Edge) -> None:
 
 async def test_effective_at_lies_in_the_past(edge: Edge) -> None:
     body = {"user_id": "alice", "asset": "USDT", "amount": "5"}
-    past = await edge.post("/v1/deposits", body | {"effective_at": "2026-04-01T10:00:00+02:00"})
-    assert past.json()["updates"][0]["effective_at"] == "2026-04-01T08:00:00.000000Z"
-    for time in ("2027-01-01T00:00:00Z", "2026-04-01", "yesterday"):
+    past = await edge.post("/v1/deposits", body | {"effective_at": "2031-04-01T10:00:00+02:00"})
+    assert past.json()["updates"][0]["effective_at"] == "2031-04-01T08:00:00.000000Z"
+    for time in ("2032-01-01T00:00:00Z", "2031-04-01", "yesterday"):
         answer = await edge.post("/v1/deposits", body | {"effective_at": time})
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["pointer"] == "/effective_at"
