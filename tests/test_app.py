@@ -1,0 +1,77 @@
+"""The composition root: built on start, taken down in order, the same again on the next start."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from tallywire.app import create_app
+from tallywire.settings import Settings
+
+
+def settings_in(folder: Path, **changed: object) -> Settings:
+    return Settings(database_url=f"sqlite+aiosqlite:///{folder}/data/t.db", **changed)  # type: ignore[arg-type]
+
+
+async def ask(app: Starlette, user_id: str) -> dict[str, object]:
+    """The user's balances by book, with a token of the app's own."""
+    token = app.state.services.tokens.encode(user_id, "user", 60)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await http.get("/v1/users/me/balances", headers=headers)
+    return {each["book"]: each["balance"] for each in answer.json()["balances"]}
+
+
+async def test_development_mode_begins_with_play_money_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        app = create_app(settings_in(tmp_path))
+        async with app.router.lifespan_context(app):
+            for user_id in ("alice", "bob"):
+                assert await ask(app, user_id) == {"main": "10000.000000", "demo": "10000.000000"}
+
+
+async def test_with_a_secret_nobody_gets_play_money(tmp_path: Path) -> None:
+    app = create_app(settings_in(tmp_path, secrets=("s" * 32,)))
+    async with app.router.lifespan_context(app):
+        assert await ask(app, "alice") == {}
+
+
+async def test_each_start_of_development_mode_signs_anew(tmp_path: Path) -> None:
+    first, second = (create_app(settings_in(tmp_path)) for _ in range(2))
+    async with first.router.lifespan_context(first):
+        token = first.state.services.tokens.encode("alice", "user", 60)
+        assert first.state.services.authenticate(token)
+    async with second.router.lifespan_context(second):
+        with pytest.raises(Exception, match="not one of ours"):
+            second.state.services.authenticate(token)
+
+
+async def test_revocations_are_known_from_the_start(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, secrets=("s" * 32,))
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        token = app.state.services.tokens.encode("alice", "user", 60)
+        await app.state.services.manager.access.revoke("alice", 2**31)
+    again = create_app(settings)
+    async with again.router.lifespan_context(again):
+        with pytest.raises(Exception, match="revoked"):
+            again.state.services.authenticate(token)
+
+
+async def test_a_commit_reaches_the_feed(tmp_path: Path) -> None:
+    app = create_app(settings_in(tmp_path))
+    async with app.router.lifespan_context(app):
+        services = app.state.services
+        told = asyncio.Event()
+        services.bus.subscribe(lambda batch: told.set())
+        receipt = await services.manager.update_balance("alice", "1", "deposit")
+        await asyncio.wait_for(told.wait(), 5)
+        assert services.feed.position == receipt.position
+
+
+def test_nothing_is_built_before_the_start() -> None:
+    assert not hasattr(create_app(Settings()).state, "services")
