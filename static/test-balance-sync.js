@@ -183,6 +183,7 @@ function listen(to) {
   });
   on("status", ({ status }) => {
     drawStatus();
+    accounts.dirty();
     const tone = { waiting: "warn", stopped: "bad" }[status.state];
     if (status.state !== "idle") note("status", sentence(status), { tone });
   });

@@ -28,6 +28,7 @@ async def test_everyone_sees_their_own_and_the_superadmin_sees_all(
     bob = await (await new_tab()).watch("bob")
     root = await (await new_tab()).watch("root", superadmin=True)
     await alice.expect_balance(MAIN, "10,000.000000", "snapshot")
+    await expect(root.page.locator("#no-accounts")).to_have_text(re.compile("^No account yet"))
 
     await root.move("Deposit", "500.25", subject="alice", description="Bank deposit")
     await root.expect_result(re.compile(r"^Deposited 500\.25 USDT, position \d+\.$"))
