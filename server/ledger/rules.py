@@ -130,7 +130,7 @@ def _set_balance(
     if intent.if_seq is not None and intent.if_seq != account.seq:
         raise Conflict(f"{intent.key.name} is at seq {account.seq}, not {intent.if_seq}")
     stored = catalog.book(intent.key.book).stored_sign * intent.new_balance
-    moved = check_range(stored - account.balance, pointer="/new_balance")
+    moved = stored - account.balance
     legs = (Leg(intent.key, moved), Leg(intent.counter, -moved))
     return _post(change, transaction_id, legs, accounts, catalog)
 
@@ -205,7 +205,7 @@ def _moved(
     account: Account, leg: Leg, kind: TransactionType, catalog: Catalog, transaction_id: str
 ) -> Entry:
     """The entry of one leg, with what its movement entails: totals, suspension, alert."""
-    amount = catalog.book(account.key.book).stored_sign * leg.amount
+    amount = check_range(catalog.book(account.key.book).stored_sign * leg.amount)
     balance = check_range(account.balance + leg.amount)
     held = check_range(account.held + leg.held_change)
     counted = amount if kind.counts else 0
