@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from tallywire.ledger import Change, Details, IdempotencyKey, TransactionType, TransactionTypes
@@ -17,9 +17,16 @@ from tallywire.ledger.changes import ChangeAccount, Leg, OpenAccount, Post, SetB
 from tallywire.ledger.errors import InvalidAmount, InvalidRequest, UnknownAsset, UnknownBook
 
 TYPES = TransactionTypes()
-Place = Mapping[str, str]
-MAIN = {"asset": "USDT", "book": "main"}
-FLATS = {"asset": "EUR", "book": "flats"}
+Ask = Callable[[], Change]
+
+
+class Place(TypedDict):
+    asset: str
+    book: str
+
+
+MAIN: Place = {"asset": "USDT", "book": "main"}
+FLATS: Place = {"asset": "EUR", "book": "flats"}
 
 
 def deposit(catalog: Catalog, amount: str | Decimal = "1", **details: Any) -> Change:
@@ -95,7 +102,7 @@ def test_transfers_and_shared_charges_keep_to_their_side(catalog: Catalog) -> No
 
 @pytest.mark.parametrize("amount", ["0", "-0", "0.000000", "-1", "1.0000000", "abc", "1e3"])
 def test_a_magnitude_is_more_than_zero(catalog: Catalog, amount: str) -> None:
-    for ask in (
+    asks: list[Ask] = [
         lambda: deposit(catalog, amount),
         lambda: asked.transfer(
             catalog, TYPES["transfer"], "a", "b", amount, **MAIN, details=Details()
@@ -106,7 +113,8 @@ def test_a_magnitude_is_more_than_zero(catalog: Catalog, amount: str) -> None:
         lambda: asked.shared_charge(
             catalog, TYPES["shared_charge"], amount, [("a", 1)], **FLATS, details=Details()
         ),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(InvalidAmount) as refused:
             ask()
         assert refused.value.pointer == "/amount"
@@ -122,7 +130,7 @@ def test_types_are_used_for_what_they_are(catalog: Catalog) -> None:
     details = Details()
     shares = [("a", 1)]
     to_user = TransactionType(name="gift", direction="up", counter="user")
-    wrong: list[Callable[[], Change]] = [
+    wrong: list[Ask] = [
         lambda: asked.directed(catalog, TYPES["adjustment"], "a", "1", **MAIN, details=details),
         lambda: asked.directed(catalog, TYPES["transfer"], "a", "1", **MAIN, details=details),
         lambda: asked.signed(catalog, TYPES["transfer"], "a", "1", **MAIN, details=details),
@@ -159,7 +167,7 @@ def test_a_transfer_has_two_users(catalog: Catalog) -> None:
 @pytest.mark.parametrize("user", ["@world", "@house", "", "me", "a\x00"])
 def test_nobody_names_a_system_account(catalog: Catalog, user: str) -> None:
     details = Details()
-    for ask in (
+    asks: list[Ask] = [
         lambda: asked.directed(catalog, TYPES["deposit"], user, "1", **MAIN, details=details),
         lambda: asked.set_balance(catalog, TYPES["adjustment"], user, "1", **MAIN, details=details),
         lambda: asked.open_account(
@@ -176,7 +184,8 @@ def test_nobody_names_a_system_account(catalog: Catalog, user: str) -> None:
         lambda: asked.shared_charge(
             catalog, TYPES["shared_charge"], "1", [(user, 1)], **FLATS, details=details
         ),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(InvalidRequest):
             ask()
 
@@ -438,7 +447,7 @@ def test_the_fingerprint_is_of_the_meaning(catalog: Catalog) -> None:
 def test_the_fingerprint_tells_requests_apart(catalog: Catalog) -> None:
     """IDEMPOTENT_CONFLICT: whatever differs, however little."""
     details = Details()
-    place = {"asset": "USD", "book": "main"}
+    place: Place = {"asset": "USD", "book": "main"}
     requests = [
         deposit(catalog),
         deposit(catalog, "1.000001"),
