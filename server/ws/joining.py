@@ -154,6 +154,7 @@ class Joining:
             if resume.epoch != head.epoch or resume.position > head.position:
                 return None
         while self._cursor().position < resume.position:
+            self._look()
             await self._live.advanced()
         heads = resume.entries()
         async with self._reads:
@@ -257,6 +258,7 @@ class Joining:
         if session.cursor is None or session.cursor.epoch != feed.epoch:
             await self._begin_anew(connection)
         elif session.examined > feed.position:
+            self._look()
             await self._live.advanced()
         elif (seen := self._live.tail.after(session.examined, feed.position)) is not None:
             stop = self._pass_on(connection, seen)

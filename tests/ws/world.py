@@ -1,0 +1,216 @@
+"""A hub on a journal in memory, and screens in memory that check what they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tallywire.auth import Principal
+from tallywire.ledger.errors import NotAuthenticated
+from tallywire.ledger.updates import Batch
+from tallywire.sync.bus_memory import MemoryBus
+from tallywire.sync.feed import Feed
+from tallywire.ws.connection import Bounds
+from tallywire.ws.frames import Frame
+from tallywire.ws.hub import Hub
+
+from tests.sync.journal import Journal
+from tests.virtual_time import START, LoopClock
+
+Json = dict[str, Any]
+
+
+def authenticate(token: str) -> Principal:
+    """Tokens are ``role:user``, or ``role:user:seconds`` of validity."""
+    role, _, rest = token.partition(":")
+    user_id, _, seconds = rest.partition(":")
+    if role == "nonsense":
+        raise NotAuthenticated
+    now = int(START.timestamp())
+    return Principal(user_id, role, now, now + int(seconds or 36_000))
+
+
+class Screen:
+    """
+    A client that keeps the contract's cursor and asserts its promises at every message.
+
+    `paused`: the socket takes nothing while it is set.
+    """
+
+    def __init__(self, world: World, token: str, connect: Json) -> None:
+        self.world = world
+        self.hello: Json = {"type": "connect", "token": token, **connect}
+        self.streams = self.hello.get("streams", ["balances"])
+        self.connection = world.hub.open(self, authenticate)
+        self.running = asyncio.create_task(self._run())
+        self.messages: list[Json] = []
+        self.cursor: tuple[str, int] | None = None
+        resume = connect.get("resume")
+        if resume is not None:
+            self.cursor = (resume["epoch"], resume["position"])
+        self.balances: dict[str, str] = {}
+        self.own: list[int] = []
+        self.monitored: list[tuple[int, str]] = []
+        self.close_code: int | None = None
+        self._taking = asyncio.Event()
+        self._taking.set()
+        world.hub.receive_text(self.connection, json.dumps(self.hello))
+
+    def pause(self) -> None:
+        self._taking.clear()
+
+    def go_on(self) -> None:
+        self._taking.set()
+
+    def leave(self) -> None:
+        self.connection.peer_left()
+
+    def say(self, **message: Any) -> None:
+        self.world.hub.receive_text(self.connection, json.dumps(message))
+
+    def kinds(self) -> list[str]:
+        return [message["type"] for message in self.messages]
+
+    def of(self, kind: str) -> list[Json]:
+        return [message for message in self.messages if message["type"] == kind]
+
+    # The transport that the hub writes to.
+
+    async def send(self, frames: Sequence[Frame]) -> None:
+        await self._taking.wait()
+        for frame in frames:
+            self._receive(json.loads(frame.data))
+
+    async def close(self, code: int, reason: str) -> None:
+        self.close_code = code
+
+    async def _run(self) -> None:
+        try:
+            await self.connection.run()
+        finally:
+            self.world.hub.leave(self.connection)
+
+    def _receive(self, message: Json) -> None:
+        self.messages.append(message)
+        take = getattr(self, f"_take_{message['type']}", None)
+        if take is not None:
+            take(message)
+
+    def _take_user_balance_init(self, message: Json) -> None:
+        if message["part"] == 1:
+            self.balances = {}
+        for balance in message["balances"]:
+            self.balances[balance["account"]] = balance["balance"]
+        own_only = "monitor" not in self.streams
+        if message["part"] == message["parts"] and own_only:
+            self.cursor = (message["epoch"], message["position"])
+
+    def _take_admin_monitor_init(self, message: Json) -> None:
+        self.cursor = (message["epoch"], message["position"])
+
+    def _take_balance_update(self, message: Json) -> None:
+        self._check_above(message)
+        assert not self.own or message["position"] > self.own[-1], "twice or out of order"
+        self.own.append(message["position"])
+        for change in message["changes"]:
+            known = self.balances.get(change["account"], "0")
+            assert change["balance_before"] == known, f"a hole before {message['position']}"
+            self.balances[change["account"]] = change["balance"]
+        if "monitor" not in self.streams:
+            self.cursor = (message["epoch"], message["position"])
+
+    def _take_trading_control_update(self, message: Json) -> None:
+        self._check_above(message)
+        if "monitor" not in self.streams:
+            self.cursor = (message["epoch"], message["position"])
+
+    def _check_above(self, message: Json) -> None:
+        assert self.cursor is not None, "an update before the inits"
+        assert message["epoch"] == self.cursor[0]
+        assert message["position"] > self.cursor[1], "not above the cursor"
+
+    def _take_balance_latest(self, message: Json) -> None:
+        assert self.cursor is not None
+        assert (message["epoch"], message["from"]) == self.cursor
+        for balance in message["balances"]:
+            self.balances[balance["account"]] = balance["balance"]
+        if "monitor" not in self.streams:
+            self.cursor = (message["epoch"], message["to"])
+
+    def _take_admin_balance_monitor(self, message: Json) -> None:
+        assert (message["epoch"], message["from"]) == self.cursor, "the ranges do not join"
+        for update in message["updates"]:
+            place = (update["position"], update["user_id"])
+            assert message["from"] < update["position"] <= message["to"]
+            assert not self.monitored or place[0] >= self.monitored[-1][0]
+            assert place not in self.monitored[-1_000:]
+            self.monitored.append(place)
+            if "balances" in self.streams and self.hello["token"].split(":")[1] == place[1]:
+                assert place[0] in self.own, "the monitor came before the user's own"
+        self.cursor = (message["epoch"], message["to"])
+
+    def _take_heartbeat(self, message: Json) -> None:
+        assert self.cursor is None or message["position"] >= self.cursor[1]
+        self.cursor = (message["epoch"], message["position"])
+
+
+class World:
+    """Everything from the journal to the screens."""
+
+    def __init__(self, journal: Journal, feed: Feed, hub: Hub) -> None:
+        self.journal = journal
+        self.feed = feed
+        self.hub = hub
+        self.screens: list[Screen] = []
+
+    def screen(self, token: str = "user:alice", **connect: Any) -> Screen:  # noqa: S107
+        """A screen that says `connect` at once."""
+        screen = Screen(self, token, connect)
+        self.screens.append(screen)
+        return screen
+
+    async def joined(self, token: str = "user:alice", **connect: Any) -> Screen:  # noqa: S107
+        """A screen that is live."""
+        screen = self.screen(token, **connect)
+        await settle()
+        assert screen.connection.live
+        return screen
+
+    def commit(self, *users: str, **given: Any) -> Batch:
+        """A commit that the feed hears of at once."""
+        batch = self.journal.commit(*users, **given)
+        self.feed.offer(batch, "local")
+        return batch
+
+    def commit_many(self, count: int, *users: str, **given: Any) -> Batch:
+        """Several transactions in one commit."""
+        batch = self.journal.commit_many(count, *users, **given)
+        self.feed.offer(batch, "local")
+        return batch
+
+
+async def settle() -> None:
+    """Let everything happen that happens within a second."""
+    await asyncio.sleep(1.0)
+
+
+@asynccontextmanager
+async def running_world(
+    *, journal: Journal | None = None, bounds: Bounds | None = None, user_connections: int = 20
+) -> AsyncIterator[World]:
+    """A world whose feed runs; at the end every screen leaves and must have met no fault."""
+    journal = journal or Journal()
+    feed = Feed(journal, MemoryBus())
+    hub = Hub(journal, feed, LoopClock(), bounds=bounds, user_connections=user_connections)
+    await feed.start()
+    world = World(journal, feed, hub)
+    yield world
+    for screen in world.screens:
+        screen.leave()
+        await screen.running
+    assert hub.connected() == {"users": 0, "connections": 0}
+    assert hub._unsent.bytes == 0
+    await feed.close()
