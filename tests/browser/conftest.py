@@ -25,8 +25,14 @@ NewTab = Callable[..., Awaitable[Tab]]
 class Ledger:
     """The ledger over HTTP, whatever the pages show."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, server: RunningServer) -> None:
         self._http = http
+        self._server = server
+
+    async def sign_in(self) -> None:
+        """Get a token, also a new one: a restart in development mode ends the old ones."""
+        token = await self._server.dev_token("root", "superadmin")
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
     async def deposit(self, user: str, amount: str) -> int:
         """Deposit USDT into `main`; the result is its position."""
@@ -63,9 +69,10 @@ async def site(server: StartServer, empty_sqlite_url: str) -> RunningServer:
 @pytest.fixture
 async def ledger(site: RunningServer) -> AsyncIterator[Ledger]:
     """What the server of `site` holds."""
-    headers = {"Authorization": f"Bearer {await site.dev_token('root', 'superadmin')}"}
-    async with httpx.AsyncClient(base_url=site.base_url, headers=headers) as http:
-        yield Ledger(http)
+    async with httpx.AsyncClient(base_url=site.base_url) as http:
+        ledger = Ledger(http, site)
+        await ledger.sign_in()
+        yield ledger
 
 
 @pytest.fixture
