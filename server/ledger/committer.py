@@ -89,12 +89,16 @@ class Committer:
         knowledge: Knowledge,
         clock: Clock,
         new_id: IdSource,
+        *,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
+        """patience: seconds that a change may wait, and again that its batch may be tried for."""
         self._database = database
         self._journal = journal
         self.knowledge = knowledge
         self._clock = clock
         self._new_id = new_id
+        self._patience = patience
         self._waiting: deque[Group] = deque()
         self._waiting_changes = 0
         self._wake = asyncio.Event()
@@ -145,7 +149,7 @@ class Committer:
         group = Group(
             tuple(Request(change, self._new_id()) for change in changes),
             loop.create_future(),
-            loop.time() + PATIENCE_SECONDS,
+            loop.time() + self._patience,
         )
         self._waiting.append(group)
         self._count_waiting(len(changes))
@@ -202,7 +206,7 @@ class Committer:
         """Commit `groups`, in as many attempts as it takes and the deadline allows."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        deadline = started + PATIENCE_SECONDS
+        deadline = started + self._patience
         delay = FIRST_DELAY_SECONDS
         repeats = 0
         while True:

@@ -19,7 +19,7 @@ from .administration import Administration
 from .batch import Knowledge
 from .catalog import FIRST_ASSETS, FIRST_BOOKS
 from .clock import Clock, IdSource, SystemClock, rfc3339, uuid7_source
-from .committer import Committer
+from .committer import PATIENCE_SECONDS, Committer
 from .database import Database, DatabaseUnavailable, reason, system_identity
 from .digest import GENESIS
 from .errors import SchemaMismatch
@@ -43,12 +43,14 @@ async def open_ledger(
     upgrade: bool = False,
     clock: Clock | None = None,
     new_id: IdSource | None = None,
+    patience: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[BalanceManager]:
     """
     The ledger in the database at `url`, until the block ends; what waits then is committed.
 
     An empty database gets its schema and the first assets and books. An older schema is
-    brought up to date only where `upgrade`. Raises DatabaseUnavailable, SchemaMismatch.
+    brought up to date only where `upgrade`. patience: seconds for which a change waits for a
+    database that is away, and its batch is tried again. Raises DatabaseUnavailable, SchemaMismatch.
     """
     clock = clock or SystemClock()
     database = Database(url)
@@ -56,7 +58,9 @@ async def open_ledger(
         await upgrade_database(database, clock, only_if_empty=not upgrade)
         journal = Journal(database.dialect)
         knowledge = await _read_knowledge(database, journal)
-        committer = Committer(database, journal, knowledge, clock, new_id or uuid7_source(clock))
+        committer = Committer(
+            database, journal, knowledge, clock, new_id or uuid7_source(clock), patience=patience
+        )
 
         async def refresh() -> None:
             async with database.read() as connection:
