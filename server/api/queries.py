@@ -18,6 +18,9 @@ LARGEST_LIMIT = 1000
 MOST_PARAMETERS = 50
 METADATA_PREFIX = "metadata."
 
+# Databases refuse NUL in a text; no cursor of ours has one.
+_NUL = b"\\u0000"
+
 T = TypeVar("T", bound=Struct)
 
 
@@ -117,6 +120,8 @@ def continue_page(listed: str, query: T) -> tuple[T, int | None]:
         return query, None
     try:
         packed = base64.b64decode(query.cursor + "=" * (-len(query.cursor) % 4), b"-_", True)
+        if _NUL in packed:
+            raise ValueError
         origin, filters, before = msgspec.json.decode(packed, type=tuple[str, dict[str, Any], int])
         carried = msgspec.convert({**filters, "limit": query.limit}, type(query))
     except (binascii.Error, ValueError):

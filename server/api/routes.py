@@ -20,7 +20,7 @@ from ..operations.withdrawals import Withdrawal, withdrawal
 from . import administration, catalog, development, pages, transactions, users
 from .answers import answer
 from .batches import create_batch
-from .bodies import LARGEST_BATCH_BODY, AssetSettings, Batch, BookSettings, TokenRequest
+from .bodies import LARGEST_BATCH_BODY, LARGEST_BODY, AssetSettings, Batch, BookSettings, TokenRequest
 from .calls import (
     ADMIN,
     ANY,
@@ -45,7 +45,14 @@ def _get(
     return Route(method="GET", path=path, who=who, endpoint=endpoint, takes=takes, answer=answer)
 
 
-def _change(method: str, path: str, who: Who, takes: type[Struct], endpoint: Endpoint) -> Route:
+def _change(
+    method: str,
+    path: str,
+    who: Who,
+    takes: type[Struct],
+    endpoint: Endpoint,
+    limit: int = LARGEST_BODY,
+) -> Route:
     return Route(
         method=method,
         path=path,
@@ -55,6 +62,7 @@ def _change(method: str, path: str, who: Who, takes: type[Struct], endpoint: End
         status=201,
         answer="Accepted",
         keyed=True,
+        limit=limit,
     )
 
 
@@ -77,7 +85,7 @@ ROUTES: tuple[Route, ...] = (
     _change("POST", "/v1/charges", ADMIN, Charge, posting(charge)),
     _change("POST", "/v1/recharges", ADMIN, Recharge, posting(recharge)),
     _change("POST", "/v1/payments", ADMIN, Payment, posting(payment)),
-    _change("POST", "/v1/shared-charges", ADMIN, SharedCharge, posting(shared_charge)),
+    _change("POST", "/v1/shared-charges", ADMIN, SharedCharge, posting(shared_charge), limit=LARGEST_BATCH_BODY),
     Route(method="POST", path="/v1/batches", who=ADMIN, endpoint=create_batch, takes=Batch, answer="BatchResults", keyed=True, limit=LARGEST_BATCH_BODY),
 
     _get("/v1/users/{user}/balances", OWN_OR_AUDITOR, users.read_balances, "Balances", BalancesQuery),

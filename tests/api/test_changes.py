@@ -239,6 +239,10 @@ async def test_transactions_are_read_by_those_who_may(edge: Edge) -> None:
     own = (await edge.get(path, by="alice")).json()
     assert msgspec.convert(own, Update).user_id == "alice"
     assert "actor" not in own
-    for by, other in (("bob", path), ("alice", "/v1/transactions/x"), ("eve:auditor", f"{path}0")):
+    for by, other in (
+        ("bob", path),
+        ("alice", "/v1/transactions/%00"),
+        ("eve:auditor", f"{path}0"),
+    ):
         answer = await edge.get(other, by=by)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

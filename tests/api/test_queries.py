@@ -93,6 +93,7 @@ def test_a_cursor_of_another_list_or_other_filters_is_refused(
         write_cursor("l", {}, 0),
         write_cursor("l", {}, 2**63),
         write_cursor("l", {"type": 5}, 3),
+        write_cursor("l", {"type": "a\x00"}, 3),
     ],
 )
 def test_a_cursor_that_was_not_made_here_is_refused(cursor: str) -> None:

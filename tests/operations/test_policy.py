@@ -73,14 +73,9 @@ def test_a_transfer_goes_out_of_the_own_account_only() -> None:
     theirs = Transfer(from_user="bob", to_user="me", asset="USD", amount="1")
     with pytest.raises(NotAllowed):
         transfer(CATALOG, TYPES, by("user"), theirs)
-    to_myself = {"from_user": "me", "to_user": "alice", "asset": "USD", "amount": "1"}
+    mine.to_user = "alice"
     with pytest.raises(LedgerError, match="two different users"):
-        transfer(
-            CATALOG,
-            TYPES,
-            by("user"),
-            Transfer(from_user="me", to_user="alice", asset="USD", amount="1"),
-        )
+        transfer(CATALOG, TYPES, by("user"), mine)
 
 
 def test_the_role_is_the_types() -> None:

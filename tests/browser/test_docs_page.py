@@ -1,0 +1,26 @@
+"""The page that shows the HTTP interface, in a real browser."""
+
+from __future__ import annotations
+
+from playwright.async_api import Browser, expect
+from tallywire.api.routes import ROUTES
+
+from ..conftest import StartServer
+
+
+async def test_every_call_is_shown_and_nothing_is_refused_by_the_page_policy(
+    server: StartServer, browser: Browser
+) -> None:
+    running = await server()
+    page = await browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(f"{running.base_url}/docs")
+    await expect(page.get_by_role("heading", name="Calls")).to_be_visible()
+    shown = await page.locator("section h3 code").all_inner_texts()
+    served = [f"{route.method} {route.path}" for route in ROUTES if not route.development]
+    assert sorted(text for text in shown if " " in text) == sorted(served)
+    body = page.locator("#post_deposits table", has_text="Body")
+    await expect(body).to_contain_text("amount")
+    assert complaints == []
