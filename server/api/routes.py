@@ -20,7 +20,14 @@ from ..operations.withdrawals import Withdrawal, withdrawal
 from . import administration, catalog, development, pages, transactions, users
 from .answers import answer
 from .batches import create_batch
-from .bodies import LARGEST_BATCH_BODY, LARGEST_BODY, AssetSettings, Batch, BookSettings, TokenRequest
+from .bodies import (
+    LARGEST_BATCH_BODY,
+    LARGEST_BODY,
+    AssetSettings,
+    Batch,
+    BookSettings,
+    TokenRequest,
+)
 from .calls import (
     ADMIN,
     ANY,
