@@ -17,6 +17,9 @@ from starlette.applications import Starlette
 _LARGEST_MESSAGE = 64 * 1024
 # How long open requests may go on after a signal, in seconds.
 _GRACE = 10
+# How long an idle connection stays open, in seconds: longer than clients and load balancers keep
+# theirs (60), so that no request is sent into a connection that the server is closing.
+_KEEP_ALIVE = 75
 
 
 class CannotListen(Exception):
@@ -76,6 +79,7 @@ def serve(
         access_log=False,
         server_header=False,
         workers=1,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
     server = _Server(config, started, drain)
