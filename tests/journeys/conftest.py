@@ -104,7 +104,8 @@ async def go_outside() -> AsyncIterator[Callable[[RunningServer], Awaitable[Outs
             http = httpx.AsyncClient(
                 base_url=running.base_url,
                 timeout=60,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+                # Idle connections are dropped here first, or a request could meet the server's end.
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
                 trust_env=False,
             )
             return Outside(running, await open_clients.enter_async_context(http))

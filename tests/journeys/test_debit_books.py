@@ -98,15 +98,17 @@ async def test_ties_go_to_the_earlier_share(outside: Outside) -> None:
     assert [parts[user] for user in users] == ["0.01", "0.00", "0.00"]
 
 
-async def test_nine_hundred_and_ninety_nine_shares(outside: Outside) -> None:
+@pytest.mark.parametrize("length", [8, 36, 128])
+async def test_nine_hundred_and_ninety_nine_shares(outside: Outside, length: int) -> None:
     building = await _building(outside)
-    shares = [{"user_id": f"flat-{number}", "weight": number + 1} for number in range(999)]
+    flats = [f"flat-{number}".ljust(length, "-") for number in range(999)]
+    shares = [{"user_id": flat, "weight": number + 1} for number, flat in enumerate(flats)]
     body: Json = {"book": building, "asset": "EUR", "amount": "123456.78", "shares": shares}
     answer = accepted(await outside.admin.post("/v1/shared-charges", body))
     amounts = [int(u["changes"][0]["amount"].replace(".", "")) for u in answer["updates"]]
     assert len(amounts) == 999 and sum(amounts) == 12_345_678
     head = await outside.admin.head()
-    body["shares"].append({"user_id": "flat-999", "weight": 1})
+    body["shares"].append({"user_id": "one-more", "weight": 1})
     refused(await outside.admin.post("/v1/shared-charges", body), 400, "invalid_request")
     assert await outside.admin.head() == head
 
