@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -18,6 +19,8 @@ _RANK = {role: rank for rank, role in enumerate(ROLES)}
 
 # How far a token maker's clock may run ahead of ours, in seconds.
 _ISSUED_AHEAD = 60
+# How many tokens are known to be signed by us without looking again.
+_REMEMBERED = 4096
 _OPTIONS: Any = {
     f"verify_{claim}": False for claim in ("exp", "iat", "nbf", "aud", "iss", "sub", "jti")
 }
@@ -71,6 +74,8 @@ class Tokens:
         """secrets: the first signs, each verifies; now: the current time, aware."""
         self._secrets = tuple(secrets)
         self._now = now
+        # A signature stays good; times and revocation are looked at on every call.
+        self._verified = lru_cache(_REMEMBERED)(self._verify)
 
     def encode(self, user_id: str, role: str, ttl: int) -> str:
         """A token for `user_id` (an InvalidRequest where it is none) for `ttl` seconds from now."""
@@ -93,7 +98,7 @@ class Tokens:
             raise NotAuthenticated("the token is not valid yet")
         return principal
 
-    def _verified(self, token: str) -> dict[str, Any]:
+    def _verify(self, token: str) -> dict[str, Any]:
         for secret in self._secrets:
             try:
                 return jwt.decode(token, secret, algorithms=["HS256"], options=_OPTIONS)

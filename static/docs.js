@@ -40,11 +40,16 @@ function table(caption, rows) {
   return element("table", {}, element("caption", {}, caption), element("tbody", {}, ...rows));
 }
 
+function fieldRows(schema) {
+  const required = new Set(schema.required ?? []);
+  return Object.entries(schema.properties ?? {})
+    .sort(([a], [b]) => required.has(b) - required.has(a))
+    .map(([name, field]) => fieldRow(name, field, required.has(name)));
+}
+
 function bodyTable(openapi, operation) {
-  const schema = resolve(openapi, operation.requestBody.content["application/json"].schema);
-  const rows = Object.entries(schema.properties ?? {}).map(([name, field]) =>
-    fieldRow(name, field, (schema.required ?? []).includes(name)));
-  return table("Body", rows);
+  const { schema } = operation.requestBody.content["application/json"];
+  return table("Body", fieldRows(resolve(openapi, schema)));
 }
 
 function answers(operation) {
@@ -71,11 +76,9 @@ function call(openapi, path, method, operation) {
 }
 
 function schemaSection(name, schema) {
-  const rows = Object.entries(schema.properties ?? {}).map(([field, its]) =>
-    fieldRow(field, its, (schema.required ?? []).includes(field)));
   return element("section", { class: "panel", id: `schema-${name}` },
     element("h3", {}, element("code", {}, name)),
-    element("p", {}, schema.description ?? ""), table("Fields", rows));
+    element("p", {}, schema.description ?? ""), table("Fields", fieldRows(schema)));
 }
 
 function show(openapi) {

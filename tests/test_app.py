@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.applications import Starlette
+from structlog.testing import capture_logs
 from tallywire.app import create_app
 from tallywire.settings import Settings
 
@@ -68,8 +69,12 @@ async def test_a_commit_reaches_the_feed(tmp_path: Path) -> None:
         services = app.state.services
         told = asyncio.Event()
         services.bus.subscribe(lambda batch: told.set())
-        receipt = await services.manager.update_balance("alice", "1", "deposit")
-        await asyncio.wait_for(told.wait(), 5)
+        with capture_logs() as lines:
+            receipt = await services.manager.update_balance("alice", "1", "deposit")
+            await asyncio.wait_for(told.wait(), 5)
+        assert [(each["first"], each["last"], each["changes"]) for each in lines] == [
+            (receipt.position, receipt.position, 1)
+        ]
         assert services.feed.position == receipt.position
 
 

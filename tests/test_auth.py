@@ -44,6 +44,14 @@ def test_a_token_ends_in_its_last_second() -> None:
         tokens(now=datetime.fromtimestamp(SECOND + 1, UTC)).decode(token)
 
 
+def test_a_token_seen_before_ends_all_the_same() -> None:
+    moments = iter((NOW, datetime.fromtimestamp(SECOND + 60, UTC)))
+    known = Tokens((NEW,), lambda: next(moments))
+    assert known.decode(signed())
+    with pytest.raises(NotAuthenticated, match="expired"):
+        known.decode(signed())
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -26,8 +26,12 @@ class RouteTable(BaseRoute):
     """Every HTTP path: finds the route, runs the call, tells refusals as problems."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, Methods] = {}
         self._by_length: dict[int, dict[tuple[str, ...], Methods]] = {}
         for route in routes:
+            if "{" not in route.path:
+                self._exact.setdefault(route.path, {})[route.method] = route
+                continue
             pattern = tuple(route.path.split("/")[1:])
             patterns = self._by_length.setdefault(len(pattern), {})
             patterns.setdefault(pattern, {})[route.method] = route
@@ -62,6 +66,9 @@ class RouteTable(BaseRoute):
 
         Raises NotFound, or InvalidRequest where a parameter is not UTF-8.
         """
+        exact = self._exact.get(raw_path)
+        if exact is not None:
+            return exact, {}
         segments = raw_path.split("/")[1:]
         for pattern, methods in self._by_length.get(len(segments), {}).items():
             if all(p == s or (p[:1] == "{" and s) for p, s in zip(pattern, segments, strict=True)):

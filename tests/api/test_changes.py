@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from tallywire.api.schemas import Accepted, Update
@@ -146,12 +148,13 @@ async def test_users_serve_themselves_within_bounds(edge: Edge) -> None:
     await edge.call("PUT", "/v1/admin/books/shop", json={})
     body = {"user_id": "me", "asset": "USDT", "amount": "1"}
     assert (await edge.post("/v1/withdrawals", body, by="alice")).status_code == 201
-    for refused in (
+    not_for_users: list[dict[str, Any]] = [
         {"user_id": "bob"},
         {"internal": {}},
         {"effective_at": "2026-01-01T00:00:00Z"},
         {"book": "shop"},
-    ):
+    ]
+    for refused in not_for_users:
         answer = await edge.post("/v1/withdrawals", body | refused, by="alice")
         assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed"), refused
     auditor = await edge.post("/v1/withdrawals", body, by="alice:auditor")

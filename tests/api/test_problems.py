@@ -51,5 +51,5 @@ def test_headers_go_with_the_status() -> None:
 def test_an_error_without_a_place_in_the_table_tells_nothing_of_itself() -> None:
     response = problem_response(errors.SchemaMismatch("secret details"), "/x")
     assert response.status_code == 500
-    assert json.loads(response.body)["code"] == "internal_error"
+    assert json.loads(bytes(response.body))["code"] == "internal_error"
     assert b"secret" not in response.body

@@ -1,0 +1,49 @@
+"""Log lines in both forms, from our own loggers and from libraries."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from tallywire.logs import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Logging is the process's: put back what was there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json")
+    structlog.get_logger("tallywire.app").info("committed", first=1, last=3)
+    logging.getLogger("uvicorn.error").warning("slow %s", "client")
+    ours, theirs = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (ours["event"], ours["first"], ours["logger"]) == ("committed", 1, "tallywire.app")
+    assert (theirs["event"], theirs["level"]) == ("slow client", "warning")
+    assert ours["timestamp"].endswith("Z")
+
+
+def test_an_error_is_one_line_of_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json")
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        structlog.get_logger("tallywire.api").exception("call failed", path="/x")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["exception"][0]["exc_value"] == "broken"
+
+
+def test_the_console_form_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console")
+    structlog.get_logger("tallywire.app").info("committed", first=1)
+    line = capsys.readouterr().err
+    assert "committed" in line
+    assert "first=1" in line
