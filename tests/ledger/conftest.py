@@ -26,10 +26,10 @@ BOOKS = (
 
 
 class ManualClock:
-    """A clock that stands still until the test moves it; it may go back too."""
+    """A clock, after every real time, that stands still until the test moves it, back too."""
 
     def __init__(self) -> None:
-        self.at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        self.at = datetime(2100, 3, 1, 12, tzinfo=UTC)
 
     def now(self) -> datetime:
         return self.at

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from tallywire.ledger.database import normalise_url
 
 Row = dict[str, Any]
@@ -35,3 +38,34 @@ async def execute(url: str, *statements: str) -> None:
 async def count(url: str, table: str) -> int:
     """How many rows `table` has."""
     return int((await rows(url, f"SELECT count(*) AS n FROM {table}"))[0]["n"])
+
+
+@asynccontextmanager
+async def holding_the_clock(url: str) -> AsyncIterator[AsyncConnection]:
+    """While it lasts, no other session can commit a batch: this one holds the clock's lock."""
+    engine = create_async_engine(normalise_url(url))
+    try:
+        async with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                await connection.exec_driver_sql("SELECT position FROM clock FOR UPDATE")
+            yield connection
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+async def waiting_for_locks(url: str, sessions: int) -> None:
+    """Return once `sessions` sessions of this PostgreSQL database wait for a lock."""
+    engine = create_async_engine(normalise_url(url), isolation_level="AUTOCOMMIT")
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    try:
+        async with engine.connect() as connection, asyncio.timeout(10):
+            while (await connection.execute(query)).scalar_one() < sessions:
+                await asyncio.sleep(0.005)
+    finally:
+        await engine.dispose()
