@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from .ledger import BalanceManager
+    from .ledger.verify import Report
     from .settings import Settings
 
 GOOD, BAD_ANSWER, COULD_NOT_RUN = 0, 1, 2
@@ -152,8 +153,11 @@ def upgrade() -> None:
     """
     from .ledger import open_ledger
 
+    settings = _settings()
+    _log_warnings(settings)
+
     async def run() -> None:
-        async with open_ledger(_settings().database_url, upgrade=True):
+        async with open_ledger(settings.database_url, upgrade=True):
             pass
 
     asyncio.run(run())
@@ -252,10 +256,16 @@ def verify(ctx: click.Context, user_id: str | None, in_book: str | None, as_json
     tallywire verify --json | jq .errors
     """
 
-    async def work(manager: BalanceManager) -> Any:
-        return await manager.verify(user_id=user_id, book=in_book)
+    def progress(checked: int, total: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rchecked {checked} of {total}\x1b[K", nl=False, err=True)
+
+    async def work(manager: BalanceManager) -> Report:
+        return await manager.verify(user_id=user_id, book=in_book, progress=progress)
 
     report = _with_ledger(work)
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
     if as_json:
         import msgspec
 
@@ -264,8 +274,8 @@ def verify(ctx: click.Context, user_id: str | None, in_book: str | None, as_json
         for found in report.details:
             fields = (found.invariant, found.account, found.stored, found.actual, found.difference)
             click.echo(" ".join(["MISMATCH", *("-" if f is None else str(f) for f in fields)]))
-        click.echo(f"checked {report.checked}, discrepancies {len(report.details)}", err=True)
-    ctx.exit(BAD_ANSWER if report.details else GOOD)
+        click.echo(f"checked {report.checked}, discrepancies {report.errors}", err=True)
+    ctx.exit(BAD_ANSWER if report.errors else GOOD)
 
 
 @cli.command()
@@ -388,7 +398,9 @@ def _with_ledger(work: Callable[[BalanceManager], Awaitable[Answer]]) -> Answer:
     """What `work` answers on the ledger of DATABASE_URL, which must be there and current."""
     from .ledger import open_ledger
 
-    url = _settings().database_url
+    settings = _settings()
+    _log_warnings(settings)
+    url = settings.database_url
 
     async def run() -> Answer:
         await _check_present(url)
@@ -397,6 +409,16 @@ def _with_ledger(work: Callable[[BalanceManager], Awaitable[Answer]]) -> Answer:
 
     _check_file(url)
     return asyncio.run(run())
+
+
+def _log_warnings(settings: Settings) -> None:
+    """Log to stderr, so that stdout holds the answer alone, and no more than is worth reading."""
+    import logging
+
+    from .logs import configure_logging
+
+    configure_logging(settings.log)
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def _check_file(url: str) -> None:

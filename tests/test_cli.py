@@ -159,17 +159,17 @@ def test_token_refuses_what_is_no_user(tallywire: RunTallywire) -> None:
     _one_line(tallywire("token", "@house"))
 
 
-def test_assets_are_made_and_listed(tallywire: RunTallywire, database_url: str) -> None:
-    done = tallywire("asset", "GBP", "--scale", "2", database_url=database_url)
+def test_assets_are_made_and_listed(tallywire: RunTallywire, sqlite_url: str) -> None:
+    done = tallywire("asset", "GBP", "--scale", "2", database_url=sqlite_url)
     assert (done.returncode, done.stderr) == (0, "")
-    listed = tallywire("asset", database_url=database_url).stdout.splitlines()
+    listed = tallywire("asset", database_url=sqlite_url).stdout.splitlines()
     assert "GBP\t2" in listed
     assert "USDT\t6" in listed
 
 
-def test_a_book_is_made_and_its_side_stays(tallywire: RunTallywire, database_url: str) -> None:
-    assert tallywire("book", "rent", "--side", "debit", database_url=database_url).returncode == 0
-    line = _one_line(tallywire("book", "rent", "--side", "credit", database_url=database_url))
+def test_a_book_is_made_and_its_side_stays(tallywire: RunTallywire, sqlite_url: str) -> None:
+    assert tallywire("book", "rent", "--side", "debit", database_url=sqlite_url).returncode == 0
+    line = _one_line(tallywire("book", "rent", "--side", "credit", database_url=sqlite_url))
     assert "rent" in line
 
 
@@ -203,14 +203,14 @@ async def test_verify_names_what_was_changed_by_hand(
 
 
 async def test_pause_reaches_a_running_server(
-    server: StartServer, tallywire: RunTallywire, database_url: str
+    server: StartServer, tallywire: RunTallywire, postgres_url: str
 ) -> None:
-    running = await server(database_url=database_url)
+    running = await server(database_url=postgres_url)
     body = {"user_id": "alice", "asset": "USD", "amount": "5.00"}
     statuses = []
     async with httpx.AsyncClient(base_url=running.base_url) as client:
         for command in ("pause", "resume"):
-            done = await asyncio.to_thread(tallywire, command, database_url=database_url)
+            done = await asyncio.to_thread(tallywire, command, database_url=postgres_url)
             assert (done.returncode, done.stderr) == (0, "")
             answer = await client.post(
                 "/v1/deposits", json=body, headers=running.headers("root", "admin")
