@@ -39,12 +39,29 @@ def content_hash(columns: Sequence[object], postings: Iterable[Sequence[object]]
     return sha256(msgspec.json.encode([columns, list(postings)])).hexdigest()
 
 
+class SealHash:
+    """
+    The seal of the batch of positions `first` to `last`, its content hashes added one by one:
+    it vouches for the batch's transactions and, through `previous`, for all before them.
+    """
+
+    def __init__(self, previous: str, first: int, last: int, created_at: str) -> None:
+        self._hash = sha256("|".join((previous, str(first), str(last), created_at)).encode())
+
+    def add(self, content_hash: str) -> None:
+        """The next transaction's content hash."""
+        self._hash.update(f"|{content_hash}".encode())
+
+    def hexdigest(self) -> str:
+        """The seal over what was added: lower-case hex."""
+        return self._hash.hexdigest()
+
+
 def batch_seal(
     previous: str, first: int, last: int, created_at: str, content_hashes: Iterable[str]
 ) -> str:
-    """
-    The seal of the batch of positions `first` to `last`: it vouches for the batch's
-    transactions and, through `previous`, for all before them.
-    """
-    text = "|".join((previous, str(first), str(last), created_at, *content_hashes))
-    return sha256(text.encode("ascii")).hexdigest()
+    """The seal of a batch whose content hashes are all at hand; see SealHash."""
+    seal = SealHash(previous, first, last, created_at)
+    for each in content_hashes:
+        seal.add(each)
+    return seal.hexdigest()

@@ -24,6 +24,7 @@ from .history import HistoryFilter, JournalReader
 from .receipts import Receipt
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
+from .verify import Progress, Report, Verifier
 
 
 class PlainOptions(TypedDict, total=False):
@@ -65,6 +66,7 @@ class BalanceManager:
         reader: JournalReader,
         administration: Administration,
         access: Access,
+        verifier: Verifier,
         types: TransactionTypes,
         refresh: Callable[[], Any],
         *,
@@ -72,6 +74,7 @@ class BalanceManager:
         default_book: str,
     ) -> None:
         self._committer = committer
+        self._verifier = verifier
         self._refresh = refresh
         self._default_asset = default_asset
         self._default_book = default_book
@@ -264,6 +267,26 @@ class BalanceManager:
             for user, body in committed.user_bodies()
             if user == user_id
         ]
+
+    # Proof
+
+    async def verify(
+        self,
+        fix: bool = False,
+        *,
+        user_id: str | None = None,
+        book: str | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """
+        Check every invariant of the ledger, or those of the accounts of one user or book, while
+        traffic goes on; see `Verifier.verify`.
+
+        fix: cannot be asked for yet. Raises InvalidRequest, UnknownUser, UnknownBook.
+        """
+        if fix:
+            raise InvalidRequest("verification finds discrepancies; it cannot fix them yet")
+        return await self._verifier.verify(user_id=user_id, book=book, progress=progress)
 
     # The rest of the door
 

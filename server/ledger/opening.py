@@ -27,6 +27,7 @@ from .history import JournalReader
 from .journal import Journal
 from .manager import BalanceManager
 from .transaction_types import TransactionTypes
+from .verify import Verifier
 
 log = structlog.get_logger("tallywire.ledger")
 
@@ -66,12 +67,15 @@ async def open_ledger(
             async with database.read() as connection:
                 knowledge.catalog = await journal.catalog(connection)
 
+        reader = JournalReader(database, journal, clock)
+        types = TransactionTypes()
         manager = BalanceManager(
             committer,
-            JournalReader(database, journal, clock),
+            reader,
             Administration(database, journal, clock),
             Access(database, clock),
-            TransactionTypes(),
+            Verifier(database, journal, reader, types),
+            types,
             refresh,
             default_asset=default_asset,
             default_book=default_book,

@@ -1,0 +1,487 @@
+"""
+Verification: every invariant over the whole ledger, while traffic flows.
+
+Works up to a head taken at the start, in pages that are each a short transaction of their
+own, and keeps no more than a page. The journal below the head never changes, so pages of it
+agree with one another; whatever moves on is compared within one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .. import metrics
+from . import schema
+from .accounts import AccountKey
+from .catalog import Catalog
+from .database import Database
+from .digest import GENESIS
+from .errors import UnknownAsset, UnknownBook, UnknownUser
+from .history import JournalReader
+from .invariants import (
+    UNTOUCHED,
+    Discrepancy,
+    Ends,
+    EntryWalk,
+    JournalWalk,
+    Measure,
+    StoredEntry,
+    StoredSeal,
+    StoredState,
+    check_cached,
+    check_ends,
+    check_name,
+    check_trial_balance,
+    without_catalog,
+)
+from .journal import Journal
+from .transaction_types import TransactionTypes
+
+TRANSACTIONS_PER_PAGE = 250
+BYTES_PER_PAGE = 1 << 20
+ENTRIES_PER_PAGE = 500
+ACCOUNTS_PER_PAGE = 500
+SYSTEM_POSTINGS_PER_PAGE = 2000
+MOST_DETAILS = 1000
+
+Progress = Callable[[int, int], None]
+
+_SMALLEST = -(2**63)
+_STATE = StoredState._fields
+
+
+class Report(Struct, frozen=True):
+    """
+    What a verification found.
+
+    checked: transactions and accounts looked at; synced, fixed: caches and mirrors put right;
+    errors: discrepancies in all; details: the first MOST_DETAILS of them.
+    """
+
+    checked: int
+    synced: int
+    fixed: int
+    errors: int
+    details: list[Discrepancy]
+
+
+class Verifier:
+    """Verifies the ledger in `database`; changes nothing."""
+
+    def __init__(
+        self, database: Database, journal: Journal, reader: JournalReader, types: TransactionTypes
+    ) -> None:
+        self._database = database
+        self._journal = journal
+        self._reader = reader
+        self._types = types
+        self._statements = _Statements(database.dialect)
+
+    async def verify(
+        self,
+        *,
+        user_id: str | None = None,
+        book: str | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """
+        Check every invariant, or those of the accounts of `user_id` or `book` alone.
+
+        progress: called after each page with what is checked so far and in all, transactions
+        and accounts. Raises UnknownUser, UnknownBook where there is nothing to check.
+        """
+        async with self._database.read() as connection:
+            row = (await connection.execute(self._statements.bounds)).one()
+            catalog = await self._journal.catalog(connection)
+        ends, last_account = _ends(row), row.last_account or 0
+        if book is not None:
+            catalog.book(book)
+        selection = _Selection(last_account, user_id, book)
+        accounts = await self._count(selection)
+        if user_id is not None and not accounts:
+            raise UnknownUser(f"{user_id!r} has no account here")
+        head = ends.transactions if selection.whole else 0
+        run = _Run(
+            self._database, self._statements, catalog, self._types, head + accounts, progress
+        )
+        if selection.whole:
+            run.report(check_ends(ends))
+            await run.walk_journal(ends.transactions)
+        await run.walk_accounts(selection, ends.transactions)
+        if user_id is None:
+            run.report(check_trial_balance(await self._sums(book)))
+        metrics.VERIFY_DISCREPANCIES.set(run.errors)
+        return Report(run.checked, 0, 0, run.errors, run.details)
+
+    async def _count(self, selection: _Selection) -> int:
+        async with self._database.read() as connection:
+            counted = await connection.execute(
+                text(f"SELECT count(*) FROM accounts WHERE id > :after AND {selection.condition}"),
+                selection.parameters(_SMALLEST),
+            )
+            return int(counted.scalar_one())
+
+    async def _sums(self, book: str | None) -> dict[str, str]:
+        try:
+            sums: dict[str, str] = (await self._reader.trial_balance())["sums"]
+        except (UnknownBook, UnknownAsset):
+            # An account's book or asset is gone: the walk of the accounts has named it.
+            return {}
+        return {name: total for name, total in sums.items() if book in (None, name.split("/")[0])}
+
+
+class _Selection(NamedTuple):
+    """Which accounts are checked; those made after the start are left to the next time."""
+
+    last_account: int
+    user_id: str | None
+    book: str | None
+
+    @property
+    def whole(self) -> bool:
+        return self.user_id is None and self.book is None
+
+    @property
+    def condition(self) -> str:
+        parts = ["id <= :last_account"]
+        if self.user_id is not None:
+            parts.append("owner = :user_id")
+        if self.book is not None:
+            parts.append("book = :book")
+        return " AND ".join(parts)
+
+    def parameters(self, after: int) -> dict[str, Any]:
+        named = {name: value for name, value in self._asdict().items() if value is not None}
+        return {"after": after, **named}
+
+
+class _StoredAccount(NamedTuple):
+    id: int
+    name: str
+    key: AccountKey
+
+
+class _Run:
+    """One verification: the pages, and what was found in them so far."""
+
+    def __init__(
+        self,
+        database: Database,
+        statements: _Statements,
+        catalog: Catalog,
+        types: TransactionTypes,
+        total: int,
+        progress: Progress | None,
+    ) -> None:
+        self._database = database
+        self._statements = statements
+        self._catalog = catalog
+        self._types = types
+        self._total = total
+        self._progress = progress
+        self.checked = 0
+        self.errors = 0
+        self.details: list[Discrepancy] = []
+
+    def report(self, found: Iterable[Discrepancy]) -> None:
+        """Count what was found, and keep the first."""
+        for discrepancy in found:
+            self.errors += 1
+            if len(self.details) < MOST_DETAILS:
+                self.details.append(discrepancy)
+
+    def _advance(self, checked: int) -> None:
+        self.checked += checked
+        if self._progress is not None:
+            self._progress(self.checked, self._total)
+
+    async def walk_journal(self, head: int) -> None:
+        """Every transaction up to `head` by position, with its postings and its seal."""
+        walk = JournalWalk(self._catalog)
+        after = 0
+        while after < head:
+            after = await self._journal_page(walk, after, head)
+
+    async def _journal_page(self, walk: JournalWalk, after: int, head: int) -> int:
+        statements = self._statements
+        async with self._database.read() as connection:
+            transactions = await _rows(
+                connection,
+                statements.transactions,
+                after=after,
+                head=head,
+                limit=TRANSACTIONS_PER_PAGE,
+                bytes=BYTES_PER_PAGE,
+            )
+            if not transactions:
+                return head
+            upto: int = transactions[-1][0]
+            postings = [
+                StoredEntry._make(row)
+                for row in await _rows(connection, statements.postings, after=after, upto=upto)
+            ]
+            ids = statements.set({posting.account_id for posting in postings})
+            accounts = {
+                row[0]: AccountKey._make(row[1:])
+                for row in await _rows(connection, statements.account_keys, ids=ids)
+            }
+            while walk.seals_read_to < upto:
+                seals = await _rows(
+                    connection,
+                    statements.seals,
+                    after=walk.seals_read_to,
+                    head=head,
+                    limit=TRANSACTIONS_PER_PAGE,
+                )
+                if not seals:
+                    break
+                walk.add_seals(StoredSeal._make(row) for row in seals)
+        by_position: dict[int, list[StoredEntry]] = {}
+        for posting in postings:
+            by_position.setdefault(posting.position, []).append(posting)
+        for *columns, stored_hash in transactions:
+            legs = by_position.get(columns[0], ())
+            self.report(walk.transaction(columns, stored_hash, legs, accounts))
+        self._advance(len(transactions))
+        return upto
+
+    async def walk_accounts(self, selection: _Selection, head: int) -> None:
+        """Every account that is selected: its entries up to `head`, and its row."""
+        page_of_accounts = text(
+            "SELECT id, name, book, owner, asset FROM accounts"
+            f" WHERE id > :after AND {selection.condition} ORDER BY id LIMIT :limit"
+        )
+        after = _SMALLEST
+        while True:
+            page = [
+                _StoredAccount(row[0], row[1], AccountKey._make(row[2:]))
+                for row in await self._fetch(
+                    page_of_accounts, limit=ACCOUNTS_PER_PAGE, **selection.parameters(after)
+                )
+            ]
+            if not page:
+                return
+            await self._account_page(page, head, everyone=selection.whole)
+            self._advance(len(page))
+            after = page[-1].id
+
+    async def _account_page(
+        self, page: Sequence[_StoredAccount], head: int, *, everyone: bool
+    ) -> None:
+        measures: dict[int, Measure] = {}
+        for account in page:
+            self.report(check_name(account.name, account.key))
+            measure = Measure.of(account.key, self._catalog)
+            if measure is None:
+                self.report([without_catalog(account.key)])
+            else:
+                measures[account.id] = measure
+        users = {a.id for a in page if a.id in measures and not a.key.is_system}
+        for first, last in _ranges(page, users, everyone=everyone):
+            await self._entries(first, last, head, measures)
+        await self._cached(users, measures)
+        for id_ in measures.keys() - users:
+            await self._system_account(id_, measures[id_])
+
+    async def _entries(
+        self, first: int, last: int, head: int, measures: dict[int, Measure]
+    ) -> None:
+        """The entries of the accounts with ids `first` to `last`, all of users, by account."""
+        statements = self._statements
+        walked, walk = None, None
+        cursor = (first, _SMALLEST)
+        full = True
+        while full:
+            async with self._database.read() as connection:
+                page = [
+                    StoredEntry._make(row)
+                    for row in await _rows(
+                        connection,
+                        statements.entries,
+                        account_id=cursor[0],
+                        position=cursor[1],
+                        last=last,
+                        head=head,
+                        limit=ENTRIES_PER_PAGE,
+                    )
+                ]
+                positions = statements.set({entry.position for entry in page})
+                transactions = {
+                    row[0]: (row[1], row[2])
+                    for row in await _rows(
+                        connection, statements.transaction_types, positions=positions
+                    )
+                }
+            for entry in page:
+                if entry.account_id != walked:
+                    walked, measure = entry.account_id, measures.get(entry.account_id)
+                    # No such account: the walk of the journal has named it.
+                    walk = None if measure is None else EntryWalk(measure, self._types)
+                if walk is not None:
+                    self.report(walk.entry(entry, transactions.get(entry.position)))
+            full = len(page) == ENTRIES_PER_PAGE
+            if full:
+                cursor = (page[-1].account_id, page[-1].position)
+
+    async def _cached(self, ids: set[int], measures: dict[int, Measure]) -> None:
+        """Each account's row against its own last entry, both read by one statement."""
+        if not ids:
+            return
+        rows = await self._fetch(self._statements.cached, ids=self._statements.set(ids))
+        for id_, last_position, *columns in rows:
+            cached = StoredState._make(columns[: len(_STATE)])
+            entries = StoredState._make(columns[len(_STATE) :])
+            self.report(
+                check_cached(measures[id_], cached, None if last_position is None else entries)
+            )
+
+    async def _system_account(self, id_: int, measure: Measure) -> None:
+        """
+        A system account's row against the sum of its postings: pages as far as there are any,
+        then, by one statement, the row and the postings that came meanwhile.
+        """
+        total, after = 0, _SMALLEST
+        full = True
+        while full:
+            page = await self._fetch(
+                self._statements.system_postings,
+                id=id_,
+                after=after,
+                limit=SYSTEM_POSTINGS_PER_PAGE,
+            )
+            total += sum(amount for _, amount in page)
+            after = page[-1][0] if page else after
+            full = len(page) == SYSTEM_POSTINGS_PER_PAGE
+        rows = await self._fetch(self._statements.system_row, id=id_, after=after)
+        for *state, position, amount in rows:
+            if position is not None:
+                total, after = total + amount, position
+            cached = StoredState._make(state)
+        if rows:
+            summed = None if after == _SMALLEST else UNTOUCHED._replace(balance=total)
+            self.report(check_cached(measure, cached, summed))
+
+    async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
+        async with self._database.read() as connection:
+            return await _rows(connection, statement, **parameters)
+
+
+class _Statements:
+    """The statements of a verification on one dialect."""
+
+    def __init__(self, dialect: str) -> None:
+        self._sqlite = dialect == "sqlite"
+        columns = ", ".join(column.name for column in schema.transactions.columns)
+        size = "length(encoded)" if self._sqlite else "octet_length(encoded)"
+        entry = ", ".join(StoredEntry._fields)
+        state = ", ".join(f"a.{name}" for name in _STATE)
+        last_state = ", ".join(f"last.{name}" for name in _STATE)
+        self.bounds = text(
+            "SELECT c.position, c.seal, (SELECT max(position) FROM transactions) AS transactions,"
+            " (SELECT max(position) FROM postings) AS postings,"
+            " (SELECT max(last) FROM seals) AS seals,"
+            " (SELECT seal FROM seals ORDER BY last DESC LIMIT 1) AS last_seal,"
+            " (SELECT max(id) FROM accounts) AS last_account FROM clock c"
+        )
+        # Not more than fits: as many rows as the bytes before them allow, and always one.
+        self.transactions = text(
+            f"SELECT {columns} FROM (SELECT {columns}, sum({size}) OVER (ORDER BY position)"
+            f" - {size} AS bytes_before FROM (SELECT {columns} FROM transactions"
+            " WHERE position > :after AND position <= :head ORDER BY position"
+            " LIMIT :limit) page) sized WHERE bytes_before < :bytes ORDER BY position"
+        )
+        self.postings = text(
+            f"SELECT {entry} FROM postings WHERE position > :after AND position <= :upto"
+        )
+        self.account_keys = self._by_set(
+            "SELECT id, book, owner, asset FROM accounts WHERE id", "ids"
+        )
+        self.seals = text(
+            "SELECT last, first, created_at, seal FROM seals WHERE last > :after AND last <= :head"
+            " ORDER BY last LIMIT :limit"
+        )
+        self.entries = text(
+            f"SELECT {entry} FROM postings WHERE (account_id, position) > (:account_id, :position)"
+            " AND account_id <= :last AND position <= :head"
+            " ORDER BY account_id, position LIMIT :limit"
+        )
+        self.transaction_types = self._by_set(
+            "SELECT position, id, type FROM transactions WHERE position", "positions"
+        )
+        last = (
+            "LEFT JOIN postings last ON last.account_id = a.id AND last.position ="
+            " (SELECT max(position) FROM postings WHERE account_id = a.id)"
+            if self._sqlite
+            else "LEFT JOIN LATERAL (SELECT * FROM postings WHERE account_id = a.id"
+            " ORDER BY position DESC LIMIT 1) last ON true"
+        )
+        self.cached = self._by_set(
+            f"SELECT a.id, last.position, {state}, {last_state} FROM accounts a {last} WHERE a.id",
+            "ids",
+        )
+        self.system_postings = text(
+            "SELECT position, amount FROM postings WHERE account_id = :id AND position > :after"
+            " ORDER BY account_id, position LIMIT :limit"
+        )
+        self.system_row = text(
+            f"SELECT {state}, p.position, p.amount FROM accounts a LEFT JOIN postings p"
+            " ON p.account_id = a.id AND p.position > :after WHERE a.id = :id ORDER BY p.position"
+        )
+
+    def set(self, values: Iterable[int]) -> Any:
+        """`values` as a parameter of a statement that looks them up."""
+        ordered = sorted(values)
+        return msgspec.json.encode(ordered).decode() if self._sqlite else ordered
+
+    def _by_set(self, statement: str, name: str) -> TextClause:
+        wanted = (
+            f"IN (SELECT value FROM json_each(:{name}))"
+            if self._sqlite
+            else f"= ANY(CAST(:{name} AS bigint[]))"
+        )
+        return text(f"{statement} {wanted}")
+
+
+async def _rows(
+    connection: AsyncConnection, statement: TextClause, **parameters: Any
+) -> Sequence[Any]:
+    return (await connection.execute(statement, parameters)).all()
+
+
+def _ends(row: Any) -> Ends:
+    return Ends(
+        clock=row.position,
+        clock_seal=row.seal,
+        transactions=row.transactions or 0,
+        postings=row.postings or 0,
+        seals=row.seals or 0,
+        last_seal=row.last_seal or GENESIS,
+    )
+
+
+def _ranges(
+    page: Sequence[_StoredAccount], wanted: set[int], *, everyone: bool
+) -> list[tuple[int, int]]:
+    """
+    The ids `wanted` of the accounts in `page` as ranges that hold no other account's id.
+
+    everyone: `page` leaves no account out; else only neighbouring ids may share a range.
+    """
+    ranges: list[tuple[int, int]] = []
+    end: int | None = None
+    for account in page:
+        id_ = account.id
+        if id_ not in wanted:
+            end = None
+        elif end is not None and (everyone or id_ == end + 1):
+            ranges[-1], end = (ranges[-1][0], id_), id_
+        else:
+            ranges.append((id_, id_))
+            end = id_
+    return ranges

@@ -1,0 +1,77 @@
+"""A small journal with a change of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+from tallywire.ledger import BalanceManager, Change, Details, TransactionType, changes
+from tallywire.ledger.accounts import AccountKey
+from tallywire.ledger.changes import Leg, Post
+
+LAST = 12
+ACCOUNTS = 10
+
+_USDT = {"asset": "USDT", "book": "main"}
+_RENT = {"asset": "EUR", "book": "flats"}
+_RESERVED = TransactionType(name="reserved", direction="none", counter=None, reversible=False)
+
+
+async def write_journal(manager: BalanceManager) -> None:
+    """Twelve transactions on ten accounts: eight commits of one, then one of four."""
+    await manager.administration.put_book("flats", {"side": "debit"}, actor="root")
+    await manager.update_balance("alice", "100", "deposit", "Bank deposit", {"via": "bank"})
+    await manager.update_balance("bob", "50", "deposit", actor="root", idempotency_key="k1")
+    await manager.transfer("alice", "bob", "30", "Rent")
+    await manager.post(await _settings(manager, "alice", _USDT, floor="-10", suspend_below="5"))
+    await manager.set_balance("bob", "75.5", "Counted anew")
+    await manager.post(await reservation(manager, "bob", 20_000_000))
+    await manager.update_balance("carol", "7", "deposit", asset="COIN")
+    await manager.charge_service("alice", "66", "vps")
+    last = [
+        await _directed(manager, "payment", "flat-1", "3", _RENT),
+        await manager.prepare(
+            lambda c: changes.shared_charge(
+                c,
+                manager.types["shared_charge"],
+                "10",
+                [("flat-1", 1), ("flat-2", 2)],
+                **_RENT,
+                details=Details(metadata={"category": "lift"}),
+            )
+        ),
+        await _settings(manager, "carol", {**_USDT, "asset": "COIN"}, status="frozen"),
+        await _directed(manager, "recharge", "alice", "20", _USDT),
+    ]
+    await manager.post_many(last, atomic=True)
+
+
+async def reservation(manager: BalanceManager, user: str, minor: int) -> Change:
+    """A change that reserves `minor` USDT units of `user` and moves nothing."""
+    change = await _directed(manager, "charge", user, "1", _USDT)
+    legs = (Leg(AccountKey("main", user, "USDT"), 0, minor),)
+    return replace(change, type=_RESERVED, intent=Post(legs))
+
+
+async def _directed(
+    manager: BalanceManager, kind: str, user: str, amount: str, place: Mapping[str, str]
+) -> Change:
+    return await manager.prepare(
+        lambda c: changes.directed(c, manager.types[kind], user, amount, **place, details=Details())
+    )
+
+
+async def _settings(
+    manager: BalanceManager, user: str, place: Mapping[str, str], **settings: Any
+) -> Change:
+    return await manager.prepare(
+        lambda c: changes.change_account(
+            c,
+            manager.types["account_changed"],
+            user,
+            **place,
+            settings=settings,
+            details=Details(),
+        )
+    )
