@@ -167,7 +167,8 @@ def _by_sqlstate(state: str) -> Fault:
         return "duplicate"
     if state[:2] in ("08", "40", "53", "57", "58") or state == "25P03":
         return "retry"
-    return "data" if state[:2] in ("22", "23") else "other"
+    # P0: what an application's own trigger raises, at COMMIT if it is deferred.
+    return "data" if state[:2] in ("22", "23", "P0") else "other"
 
 
 def _by_sqlite_name(name: str) -> Fault:
