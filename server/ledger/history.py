@@ -143,10 +143,8 @@ class JournalReader(BalanceReader):
         """At most `limit` of the user's transactions below `before` that pass, newest first."""
         conditions, parameters = _conditions(wanted)
         found: list[Committed] = []
+        below = (await self.head()).position + 1 if before is None else before
         async with self._database.read() as connection:
-            below = before
-            if below is None:
-                below = (await self.head()).position + 1
             seen = await self._seen_by(connection, user_id, wanted.book, wanted.asset)
             while len(found) < limit:
                 rows = (
