@@ -112,6 +112,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """
     One transaction to be. metadata and internal: compact JSON text; effective_at: RFC 3339
     with microseconds, or None; fingerprint: hash of all that makes it this request;
+    assets: those of its amounts, with the scale by which these were read;
     account_keys: every account that it may touch; size: about how many bytes its updates take.
     """
 
@@ -126,6 +127,7 @@ class Change(Struct, frozen=True, kw_only=True):
     actor_role: str
     key: IdempotencyKey | None
     fingerprint: str
+    assets: tuple[Asset, ...]
     account_keys: tuple[AccountKey, ...]
     size: int
     alongside: tuple[Executable, ...] = ()
@@ -147,7 +149,7 @@ def directed(
     if sign == 0:
         raise InvalidRequest(f"{kind.name!r} has no direction of its own: give a signed amount")
     minor = _positive(magnitude, of_asset)
-    return _single(kind, in_book, user_id, asset, sign * minor, details)
+    return _single(kind, in_book, of_asset, user_id, sign * minor, details)
 
 
 def signed(
@@ -171,7 +173,7 @@ def signed(
         raise InvalidAmount(
             f"a {kind.name} is {wanted} in the account's own sense", pointer="/amount"
         )
-    return _single(kind, in_book, user_id, asset, minor, details)
+    return _single(kind, in_book, of_asset, user_id, minor, details)
 
 
 def moved(
@@ -189,7 +191,7 @@ def moved(
     in_book, of_asset = _place(catalog, kind, book, asset)
     if kind.sign(in_book.side) not in (0, sign):
         raise InvalidAmount(f"a {kind.name} moves the other way", pointer="/amount")
-    return _single(kind, in_book, user_id, asset, sign * _positive(magnitude, of_asset), details)
+    return _single(kind, in_book, of_asset, user_id, sign * _positive(magnitude, of_asset), details)
 
 
 def transfer(
@@ -212,7 +214,7 @@ def transfer(
     if source == target:
         raise InvalidRequest("a transfer needs two different users", pointer="/to_user")
     minor = _positive(amount, of_asset)
-    return _change(kind, Post((Leg(source, -minor), Leg(target, minor))), details)
+    return _change(kind, of_asset, Post((Leg(source, -minor), Leg(target, minor))), details)
 
 
 def set_balance(
@@ -233,7 +235,7 @@ def set_balance(
     minor = parse_amount(new_balance, of_asset.scale, pointer="/new_balance")
     key = AccountKey(book, check_user_id(user_id), asset)
     counter = AccountKey(book, _counter(kind), asset)
-    return _change(kind, SetBalance(key, counter, minor, if_seq), details)
+    return _change(kind, of_asset, SetBalance(key, counter, minor, if_seq), details)
 
 
 def shared_charge(
@@ -266,7 +268,7 @@ def shared_charge(
         for user, part in zip(users, split_by_weight(minor, weights), strict=True)
     ]
     legs.append(Leg(AccountKey(book, _counter(kind), asset), -to_stored * minor))
-    return _change(kind, Post(tuple(legs)), details)
+    return _change(kind, of_asset, Post(tuple(legs)), details)
 
 
 def open_account(
@@ -284,7 +286,9 @@ def open_account(
     key = AccountKey(book, check_user_id(user_id), asset)
     if "status" in settings:
         raise InvalidRequest("a new account is active", pointer="/status")
-    return _change(kind, OpenAccount(key, _settings(in_book, of_asset, settings)), details)
+    return _change(
+        kind, of_asset, OpenAccount(key, _settings(in_book, of_asset, settings)), details
+    )
 
 
 def change_account(
@@ -302,7 +306,9 @@ def change_account(
     key = AccountKey(book, check_user_id(user_id), asset)
     if not settings:
         raise InvalidRequest("nothing to change: name at least one setting")
-    return _change(kind, ChangeAccount(key, _settings(in_book, of_asset, settings)), details)
+    return _change(
+        kind, of_asset, ChangeAccount(key, _settings(in_book, of_asset, settings)), details
+    )
 
 
 def _place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tuple[Book, Asset]:
@@ -328,17 +334,17 @@ def _positive(magnitude: Amount, asset: Asset) -> int:
 
 
 def _single(
-    kind: TransactionType, book: Book, user_id: str, asset: str, own: int, details: Details
+    kind: TransactionType, book: Book, asset: Asset, user_id: str, own: int, details: Details
 ) -> Change:
     counter = _counter(kind)
     if counter == "user":
         raise InvalidRequest(f"{kind.name!r} needs two users")
     stored = book.stored_sign * own
     legs = (
-        Leg(AccountKey(book.name, check_user_id(user_id), asset), stored),
-        Leg(AccountKey(book.name, counter, asset), -stored),
+        Leg(AccountKey(book.name, check_user_id(user_id), asset.code), stored),
+        Leg(AccountKey(book.name, counter, asset.code), -stored),
     )
-    return _change(kind, Post(legs), details)
+    return _change(kind, asset, Post(legs), details)
 
 
 def _settings(book: Book, asset: Asset, settings: Mapping[str, Any]) -> dict[str, int | str | None]:
@@ -360,7 +366,7 @@ def _settings(book: Book, asset: Asset, settings: Mapping[str, Any]) -> dict[str
     return checked
 
 
-def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
+def _change(kind: TransactionType, asset: Asset, intent: Intent, details: Details) -> Change:
     description = check_text(details.description, "description", LONGEST_DESCRIPTION)
     reference = (
         None
@@ -398,6 +404,7 @@ def _change(kind: TransactionType, intent: Intent, details: Details) -> Change:
         actor_role=check_text(details.actor_role, "actor_role", LONGEST_ACTOR),
         key=details.key,
         fingerprint=fingerprint,
+        assets=(asset,),
         account_keys=keys,
         size=size,
         alongside=details.alongside,

@@ -71,6 +71,9 @@ def decide(
     """
     if catalog.paused and not change.type.passes_status:
         raise Paused
+    for asset in change.assets:
+        if catalog.asset(asset.code) != asset:
+            raise Conflict(f"the scale of {asset.code} was changed meanwhile")
     _check_time(change, catalog, now)
     for key in change.account_keys:
         if key in inconsistent:
