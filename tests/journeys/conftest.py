@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,22 @@ from .client import Caller, Screen
 
 FAST = {"TALLYWIRE_USER_RATE": "100000", "TALLYWIRE_PRICES": "pushed"}
 
+# Made once: every client would make its own, and none uses it.
+_TLS = ssl.create_default_context()
+
 _numbers = itertools.count(1)
+
+
+def open_http(base_url: str) -> httpx.AsyncClient:
+    """An HTTP client with as many connections as there are requests at once."""
+    return httpx.AsyncClient(
+        base_url=base_url,
+        timeout=60,
+        # Idle connections are dropped here first, or a request could meet the server's end.
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
+        verify=_TLS,
+        trust_env=False,
+    )
 
 
 class Outside:
@@ -40,6 +56,19 @@ class Outside:
     def caller(self, user_id: str, role: str = "user") -> Caller:
         """`user_id`'s HTTP side."""
         return Caller(self.http, self.server.token(user_id, role), user_id)
+
+    @asynccontextmanager
+    async def admins(self, count: int) -> AsyncIterator[list[Caller]]:
+        """Administrators with connections of their own: one pool of hundreds is slow."""
+        async with AsyncExitStack() as stack:
+            yield [
+                Caller(
+                    await stack.enter_async_context(open_http(self.server.base_url)),
+                    self.admin.token,
+                    self.admin.user_id,
+                )
+                for _ in range(count)
+            ]
 
     def screen(self, user_id: str, **options: Any) -> Screen:
         """`user_id`'s screen, not open yet: `async with`."""
@@ -101,13 +130,7 @@ async def go_outside() -> AsyncIterator[Callable[[RunningServer], Awaitable[Outs
     async with AsyncExitStack() as open_clients:
 
         async def go(running: RunningServer) -> Outside:
-            http = httpx.AsyncClient(
-                base_url=running.base_url,
-                timeout=60,
-                # Idle connections are dropped here first, or a request could meet the server's end.
-                limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
-                trust_env=False,
-            )
+            http = open_http(running.base_url)
             return Outside(running, await open_clients.enter_async_context(http))
 
         yield go

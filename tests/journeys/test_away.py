@@ -79,20 +79,18 @@ async def test_away_during_five_thousand_changes_and_a_crash(
 
 async def test_more_than_ten_thousand_missed_is_a_reset(outside: Outside) -> None:
     alice = outside.new_user("alice")
-    async with outside.screen(alice) as screen:
-        await screen.leave()
+    async with outside.screen(alice) as longer, outside.screen(alice) as shorter:
+        await longer.leave()
+        first = accepted(await outside.admin.deposit(alice, "1"))
+        await shorter.until_position(first["position"])
+        await shorter.leave()
         await _write(outside, [alice], 10_000)
-        await screen.come_back()
-        assert screen.resumed is not None and screen.resumed["count"] == 10_000
-        await screen.until(lambda: screen.replayed == 10_000, what="the replay")
-        assert screen.balances == await outside.admin.balances(alice)
-
-    async with outside.screen(alice) as screen:
-        await screen.leave()
-        await _write(outside, [alice], 10_001)
-        await screen.come_back()
-        _is_reset(screen)
-        assert screen.balances == await outside.admin.balances(alice)
+        await shorter.come_back()
+        assert shorter.resumed is not None and shorter.resumed["count"] == 10_000
+        await shorter.until(lambda: shorter.replayed == 10_000, what="the replay")
+        await longer.come_back()
+        _is_reset(longer)
+        assert longer.balances == shorter.balances == await outside.admin.balances(alice)
 
 
 async def test_a_resume_with_nothing_missed(outside: Outside) -> None:

@@ -19,7 +19,7 @@ from .conftest import FAST, Outside
 
 WRITERS = 64
 USERS = 40
-ROUNDS = 15
+ROUNDS = 10
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
@@ -119,7 +119,7 @@ async def test_waiting_changes_share_a_commit(
     alice = outside.new_user("alice")
     accepted(await outside.admin.deposit(alice, "1"))
     commits = postgres_proxy.commits
-    waves, width = 8, 64
+    waves, width = 4, 64
     for _ in range(waves):
         answers = await asyncio.gather(*(outside.admin.deposit(alice, "1") for _ in range(width)))
         for answer in answers:

@@ -22,7 +22,6 @@ FILTERS: dict[str, Json] = {
     "an amount": {"min_amount": "50"},
     "a user and an asset": {"user_id": "ALICE", "asset": "USD"},
     "a type and an amount": {"change_type": "withdrawal", "min_amount": "50"},
-    "nobody": {"user_id": "nobody at all"},
 }
 
 
@@ -63,11 +62,10 @@ async def test_a_filter_drops_updates_but_no_position(outside: Outside, case: st
         await outside.admin.batch(items)
         last = (await outside.admin.batch(items)).json()["results"][-1]["position"]
         await everything.until_position(last)
-        # The cursor of a quiet filter is moved by the next heartbeat at the latest.
-        await some.until_position(last, within=20)
+        await some.until_position(last)
         expected = [update for update in everything.monitored if _passes(update, filter)]
         assert some.monitored == expected
-        assert bool(expected) == (case != "nobody")
+        assert 0 < len(expected) < len(everything.monitored)
 
     async with outside.monitor(filter=filter) as again, outside.monitor() as everything:
         init, whole = again.monitor_init, everything.monitor_init

@@ -16,7 +16,8 @@ from .conftest import FAST, Outside
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
-SLOW = 10
+SLOW = 6
+SMALL = 65_536
 MIB = 2**20
 
 
@@ -28,17 +29,17 @@ def _resident(pid: int) -> int:
 
 
 async def _write(outside: Outside, user: str, count: int) -> int:
-    """`count` changes of about a kilobyte each; the last position."""
+    """`count` changes of about four kilobytes each; the last position."""
     item: Json = {
         "operation": "deposit",
         "user_id": user,
         "asset": "USDT",
         "amount": "1",
-        "description": "d" * 500,
+        "metadata": {"note": "n" * 3000},
     }
     last = 0
-    for _ in range(count // 500):
-        answer = await outside.admin.batch([item] * 500)
+    for _ in range(count // 250):
+        answer = await outside.admin.batch([item] * 250)
         assert answer.status_code == 200, answer.text
         last = answer.json()["results"][-1]["position"]
     return last
@@ -52,24 +53,24 @@ async def test_slow_clients_cost_no_memory_and_catch_up(
     outside = await go_outside(running)
     alice = outside.new_user("alice")
     accepted(await outside.admin.deposit(alice, "1"))
-    await _write(outside, alice, 2_000)
+    await _write(outside, alice, 1_000)
     async with AsyncExitStack() as stack:
         quick = await stack.enter_async_context(outside.screen(alice))
         slow: list[Screen] = []
         for _ in range(SLOW):
-            screen = outside.screen(alice, mode=mode, receive_buffer=4096)
+            screen = outside.screen(alice, mode=mode, receive_buffer=SMALL)
             slow.append(await stack.enter_async_context(screen))
-        warm = await _write(outside, alice, 1_000)
+        warm = await _write(outside, alice, 500)
         for screen in (quick, *slow):
             await screen.until_position(warm)
 
         for screen in slow:
             screen.reading.clear()
         before = _resident(running.pid)
-        last = await _write(outside, alice, 6_000)
+        last = await _write(outside, alice, 3_000)
         await quick.until_shown(last)
         grown = _resident(running.pid) - before
-        # Kept for each, six thousand updates would be about 80 MiB; 256 KiB each are 2.5.
+        # Kept for each, three thousand updates would be 72 MiB; 256 KiB each are 1.5.
         assert grown < 24 * MIB, f"{grown / MIB:.1f} MiB for {SLOW} clients that do not read"
         assert all((screen.cursor or 0) < last for screen in slow)
 
@@ -81,7 +82,7 @@ async def test_slow_clients_cost_no_memory_and_catch_up(
             if mode == "every":
                 assert screen.updates == quick.updates
             else:
-                assert sum(len(message["balances"]) for message in screen.latest) < 6_000
+                assert sum(len(message["balances"]) for message in screen.latest) < 3_000
         assert quick.balances == await outside.admin.balances(alice)
 
 
@@ -91,17 +92,17 @@ async def test_slow_monitors_hold_nobody_up(
     running = await server(database_url=database_url, env=FAST)
     outside = await go_outside(running)
     alice = outside.new_user("alice")
-    await _write(outside, alice, 2_000)
+    await _write(outside, alice, 1_000)
     async with AsyncExitStack() as stack:
         quick = await stack.enter_async_context(outside.monitor())
         slow = [
-            await stack.enter_async_context(outside.monitor(receive_buffer=4096))
+            await stack.enter_async_context(outside.monitor(receive_buffer=SMALL))
             for _ in range(SLOW)
         ]
         for monitor in slow:
             monitor.reading.clear()
         before = _resident(running.pid)
-        last = await _write(outside, alice, 5_000)
+        last = await _write(outside, alice, 3_000)
         await quick.until_position(last)
         grown = _resident(running.pid) - before
         assert grown < 24 * MIB, f"{grown / MIB:.1f} MiB for {SLOW} monitors that do not read"
