@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
-from tallywire.ledger import BalanceManager, TransactionType, open_ledger
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tallywire.ledger import BalanceManager, SystemClock, TransactionType, open_ledger
 from tallywire.ledger import verify as pages
+from tallywire.ledger.database import Database
 from tallywire.ledger.digest import GENESIS, entry_digest
 from tallywire.ledger.errors import InvalidRequest, UnknownBook, UnknownUser
+from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy, EntryWalk, Measure, StoredEntry
+from tallywire.ledger.journal import Journal
 from tallywire.ledger.transaction_types import TransactionTypes
+from tallywire.ledger.verify import Report, Verifier
 
 from ..conftest import RunTallywire
 from .raw import count, execute
-from .written import ACCOUNTS, LAST, write_journal
+from .written import ACCOUNTS, LAST, reservation, write_journal
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ async def written(ledger: BalanceManager) -> BalanceManager:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages so small that every walk takes several."""
     for name in ("TRANSACTIONS", "ENTRIES", "ACCOUNTS", "SYSTEM_POSTINGS"):
-        monkeypatch.setattr(pages, f"{name}_PER_PAGE", 2)
+        monkeypatch.setattr(pages, f"{name}_PER_PAGE", 3)
 
 
 def metric() -> float | None:
@@ -40,12 +46,12 @@ def metric() -> float | None:
 
 
 async def test_ledger_without_entries_is_clean(ledger: BalanceManager) -> None:
-    assert await ledger.verify() == pages.Report(0, 0, 0, 0, [])
+    assert await ledger.verify() == Report(0, 0, 0, 0, [])
 
 
 async def test_every_kind_of_change_is_clean(written: BalanceManager, database_url: str) -> None:
     report = await written.verify()
-    assert report == pages.Report(LAST + ACCOUNTS, 0, 0, 0, [])
+    assert report == Report(LAST + ACCOUNTS, 0, 0, 0, [])
     assert await count(database_url, "accounts") == ACCOUNTS
 
 
@@ -57,7 +63,7 @@ async def test_pages_meet(small_pages: None, database_url: str) -> None:
         report = await manager.verify(progress=lambda *now: seen.append(now))
     assert report.errors == 0
     assert seen == sorted(seen)
-    assert len(seen) >= (LAST + ACCOUNTS) // 2
+    assert len(seen) >= (LAST + ACCOUNTS) // 3
     assert seen[-1] == (LAST + ACCOUNTS, LAST + ACCOUNTS)
     await execute(database_url, "UPDATE accounts SET balance = balance + 1")
     async with open_ledger(database_url) as manager:
@@ -144,30 +150,60 @@ async def test_sums_beyond_64_bits_are_exact(ledger: BalanceManager, database_ur
     assert (await ledger.verify()).errors == 0
 
 
-async def test_verification_while_writers_write(small_pages: None, ledger: BalanceManager) -> None:
-    """Rows that move on between two statements are no discrepancies."""
-    await asyncio.gather(*(ledger.update_balance(f"u{i}", "100", "deposit") for i in range(50)))
-    verifying = True
+class BusyDatabase(Database):
+    """After each statement that is read here, `traffic` is committed elsewhere."""
 
-    async def write(number: int) -> None:
-        turn = 0
-        while verifying:
-            turn += 1
-            user = f"u{(7 * number + turn) % 50}"
-            if turn % 3 == 0:
-                await ledger.transfer(user, f"new-{number}-{turn}", "0.01")
-            else:
-                await ledger.charge_service(user, "0.01", "vps")
+    def __init__(self, url: str, traffic: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(url)
+        self.traffic = traffic
 
-    writers = [asyncio.create_task(write(number)) for number in range(8)]
-    beside = 0
-    while beside < 200:
-        before = (await ledger.reader.head()).position
-        report = await ledger.verify()
-        assert report.details == []
-        beside += (await ledger.reader.head()).position - before
-    verifying = False
-    await asyncio.gather(*writers)
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        async with super().read() as connection:
+            yield cast(AsyncConnection, BusyConnection(connection, self.traffic))
+
+
+class BusyConnection:
+    """What a verification uses of a connection; see BusyDatabase."""
+
+    def __init__(self, connection: AsyncConnection, traffic: Callable[[], Awaitable[None]]) -> None:
+        self._connection = connection
+        self._traffic = traffic
+
+    async def execute(self, *args: Any) -> Any:
+        result = await self._connection.execute(*args)
+        await self._traffic()
+        return result
+
+
+async def test_whatever_is_committed_between_two_statements(
+    small_pages: None, ledger: BalanceManager, database_url: str
+) -> None:
+    """Every account moves on after every statement, and new ones come."""
+    await write_journal(ledger)
+    turn = 0
+
+    async def traffic() -> None:
+        nonlocal turn
+        turn += 1
+        await ledger.transfer("bob", f"new-{turn}", "0.01")
+        await asyncio.gather(
+            ledger.recharge("alice", "0.01"),
+            ledger.charge_service("bob", "0.01", "vps"),
+            ledger.post(await reservation(ledger, "bob", 1)),
+            ledger.update_balance("flat-1", "0.01", "charge", asset="EUR", book="flats"),
+            ledger.update_balance("flat-2", "-0.01", "payment", asset="EUR", book="flats"),
+        )
+
+    database = BusyDatabase(database_url, traffic)
+    try:
+        journal = Journal(database.dialect)
+        reader = JournalReader(database, journal, SystemClock())
+        report = await Verifier(database, journal, reader, ledger.types).verify()
+    finally:
+        await database.close()
+    assert report == Report(LAST + ACCOUNTS, 0, 0, 0, [])
+    assert turn > 20
 
 
 class Entries:
