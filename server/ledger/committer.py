@@ -289,15 +289,16 @@ class Committer:
     async def _settle(self, uncertain: UncertainCommit, deadline: float) -> bool:
         """
         Whether the COMMIT took place. The clock's lock is asked for first: while the lost
-        session may still be committing, it holds that lock, and it is ended. Raises
-        OutcomeUnknown where this cannot be found out by the `deadline`.
+        session may still be committing, it holds that lock, and it is ended. Asks at least
+        once, however long the lost answer took. Raises OutcomeUnknown where this cannot be found
+        out by the `deadline`.
         """
         batch = uncertain.prepared.batch
         assert batch is not None
         ids = [committed.transaction_id for committed in batch.transactions]
         loop = asyncio.get_running_loop()
         delay = FIRST_DELAY_SECONDS
-        while loop.time() < deadline:
+        while True:
             try:
                 async with self._database.writer.connect() as connection:
                     if uncertain.writer is not None:
@@ -312,9 +313,10 @@ class Committer:
                 if classify(error) not in ("retry", "lock_timeout"):
                     raise
                 log.warning("commit_unsettled", error=reason(error))
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, LONGEST_DELAY_SECONDS)
-        raise OutcomeUnknown
+                if loop.time() + delay > deadline:
+                    raise OutcomeUnknown from error
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
 
     async def _connect(self) -> AsyncConnection:
         if self._connection is None:
