@@ -73,11 +73,16 @@ def normalise_url(url: str) -> URL:
         raise DatabaseUnavailable(
             f"{parsed.drivername!r} is not supported: use sqlite+aiosqlite:/// or postgresql://"
         )
-    if driver == "sqlite+aiosqlite" and parsed.database in (None, "", ":memory:"):
+    if driver == "sqlite+aiosqlite" and _is_in_memory(parsed):
         raise DatabaseUnavailable("the ledger needs a SQLite file, not a database in memory")
     if driver == "postgresql+asyncpg" and not parsed.database:
         raise DatabaseUnavailable("the database URL names no database")
     return parsed.set(drivername=driver)
+
+
+def _is_in_memory(url: URL) -> bool:
+    name = url.database or ""
+    return not name or ":memory:" in name or url.query.get("mode") == "memory"
 
 
 class Database:
@@ -198,11 +203,13 @@ def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
     def configure(connection: Any, _record: Any) -> None:
         # The driver must not begin transactions by itself: the ledger says when and how.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+        try:
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {setting}").close()
+        except BaseException:
+            # A file that is no database: nobody else would end the driver's thread.
+            connection.close()
+            raise
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin_transaction(connection: Any) -> None:
