@@ -218,10 +218,10 @@ class Committer:
             except UncertainCommit as uncertain:
                 try:
                     settled = await self._settle(uncertain, deadline)
-                except OutcomeUnknown as unknown:
+                except OutcomeUnknown:
                     log.error("outcome_unknown", changes=sum(len(g.requests) for g in groups))
                     for group in groups:
-                        group.refuse(unknown)
+                        group.refuse(OutcomeUnknown())
                     return
                 if settled:
                     prepared = uncertain.prepared
@@ -310,7 +310,7 @@ class Committer:
                 log.warning("commit_settled", committed=bool(found), changes=len(ids))
                 return bool(found)
             except Exception as error:
-                if classify(error) not in ("retry", "lock_timeout"):
+                if classify(error) not in ("retry", "timeout"):
                     raise
                 log.warning("commit_unsettled", error=reason(error))
                 if loop.time() + delay > deadline:

@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from .errors import LedgerError
 
-Fault = Literal["retry", "lock_timeout", "duplicate", "data", "other"]
+Fault = Literal["retry", "timeout", "duplicate", "data", "other"]
 
 # A frozen process must not hold the clock: the server ends its transaction after this long.
 _POSTGRES_WRITER = {
     "application_name": "tallywire writer",
+    "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "5000",
     "statement_timeout": "6000",
     "lock_timeout": "4000",
@@ -36,6 +37,7 @@ _POSTGRES_WRITER = {
 }
 _POSTGRES_READER = {
     "application_name": "tallywire reader",
+    "default_transaction_isolation": "read committed",
     "statement_timeout": "60000",
     "idle_in_transaction_session_timeout": "60000",
     "jit": "off",
@@ -128,7 +130,7 @@ async def _unavailable_as_such() -> AsyncIterator[None]:
     try:
         yield
     except Exception as error:
-        if classify(error) in ("retry", "lock_timeout"):
+        if classify(error) in ("retry", "timeout"):
             raise DatabaseUnavailable(f"the database is away: {reason(error)}") from error
         raise
 
@@ -146,7 +148,8 @@ def classify(error: BaseException) -> Fault:
     PostgreSQL, appendix A; result codes of SQLite).
 
     ``retry``: connection, serialization, lock and resource errors, nothing was done;
-    ``lock_timeout``: another transaction holds what is needed; ``duplicate``: a unique key;
+    ``timeout``: another transaction holds what is needed, or a statement ran for too long;
+    ``duplicate``: a unique key;
     ``data``: other data and constraint errors; ``other``: a defect.
     """
     if isinstance(error, OverflowError):
@@ -166,8 +169,8 @@ def classify(error: BaseException) -> Fault:
 
 
 def _by_sqlstate(state: str) -> Fault:
-    if state == "55P03":
-        return "lock_timeout"
+    if state in ("55P03", "57014"):
+        return "timeout"
     if state == "23505":
         return "duplicate"
     if state[:2] in ("08", "40", "53", "57", "58") or state == "25P03":
