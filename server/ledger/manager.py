@@ -19,7 +19,14 @@ from .catalog import Catalog
 from .changes import Amount, Change, Details, IdempotencyKey
 from .clock import parse_rfc3339, rfc3339
 from .committer import CommitCallback, Committer
-from .errors import InvalidRequest, LedgerError, UnknownAsset, UnknownBook
+from .errors import (
+    InvalidRequest,
+    LedgerError,
+    OutcomeUnknown,
+    Overloaded,
+    UnknownAsset,
+    UnknownBook,
+)
 from .history import HistoryFilter, JournalReader
 from .receipts import Receipt
 from .transaction_types import TransactionType, TransactionTypes
@@ -194,7 +201,8 @@ class BalanceManager:
         outcomes = list(await self._committer.submit(prepared))
         for outcome in outcomes:
             if isinstance(outcome, LedgerError):
-                outcome.extra.setdefault("item", 0)
+                if not isinstance(outcome, (Overloaded, OutcomeUnknown)):
+                    outcome.extra.setdefault("item", 0)
                 raise outcome
         return outcomes
 
