@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from tallywire.ledger.database import normalise_url
 
 Row = dict[str, Any]
@@ -41,19 +41,24 @@ async def count(url: str, table: str) -> int:
 
 
 @asynccontextmanager
-async def holding_the_clock(url: str) -> AsyncIterator[AsyncConnection]:
-    """While it lasts, no other session can commit a batch: this one holds the clock's lock."""
+async def held(url: str, statement: str) -> AsyncIterator[None]:
+    """While it lasts, a session that ran `statement` keeps its transaction open."""
     engine = create_async_engine(normalise_url(url))
     try:
         async with engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                await connection.exec_driver_sql("SELECT position FROM clock FOR UPDATE")
-            yield connection
+            await connection.exec_driver_sql(statement)
+            yield
             await connection.commit()
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def holding_the_clock(url: str) -> AsyncIterator[None]:
+    """While it lasts, no other session can commit a batch: this one holds the clock's lock."""
+    sqlite = url.startswith("sqlite")
+    async with held(url, "BEGIN IMMEDIATE" if sqlite else "SELECT id FROM clock FOR UPDATE"):
+        yield
 
 
 async def waiting_for_locks(url: str, sessions: int) -> None:

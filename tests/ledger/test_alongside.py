@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy import TextClause, text
-from tallywire.ledger import BalanceManager, Receipt
+from tallywire.ledger import BalanceManager, Receipt, open_ledger
+from tallywire.ledger.database import _POSTGRES_WRITER
 from tallywire.ledger.errors import AlongsideFailed
 
 from .asking import deposit, together, told, transfer, withdrawal
-from .raw import execute, rows
+from .raw import execute, held, rows
 
 
 @pytest.fixture
@@ -143,3 +146,41 @@ async def test_statements_see_the_changes_before_theirs_only(
     )
     assert all(isinstance(outcome, Receipt) for outcome in outcomes)
     assert await stored(orders) == [100]
+
+
+async def test_a_row_that_the_application_keeps_locked(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REJECTION_ATOMICITY: it costs its own change the wait, and nobody else theirs."""
+    await execute(postgres_url, "CREATE TABLE shops (id int)", "INSERT INTO shops VALUES (1), (2)")
+    # Else four seconds, the session's own.
+    monkeypatch.setitem(_POSTGRES_WRITER, "lock_timeout", "300")
+    touch = "UPDATE shops SET id = id WHERE id = "
+    async with open_ledger(postgres_url) as ledger:
+        async with held(postgres_url, f"{touch} 1"), asyncio.timeout(10):
+            outcomes = await together(
+                ledger,
+                deposit(ledger, "alice"),
+                deposit(ledger, "bob", alongside=(text(f"{touch} 1"),)),
+                deposit(ledger, "carol", alongside=(text(f"{touch} 2"),)),
+            )
+        assert told(outcomes) == [1, "alongside_failed", 2]
+        assert told(
+            await together(ledger, deposit(ledger, "bob", alongside=(text(f"{touch} 1"),)))
+        ) == [3]
+
+
+async def test_a_statement_that_never_ends(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REJECTION_ATOMICITY"""
+    # Else six seconds, the session's own.
+    monkeypatch.setitem(_POSTGRES_WRITER, "statement_timeout", "500")
+    async with open_ledger(postgres_url) as ledger, asyncio.timeout(10):
+        outcomes = await together(
+            ledger,
+            deposit(ledger, "alice"),
+            deposit(ledger, "bob", alongside=(text("SELECT pg_sleep(60)"),)),
+            deposit(ledger, "carol"),
+        )
+        assert told(outcomes) == [1, "alongside_failed", 2]

@@ -213,8 +213,9 @@ async def test_away_for_too_long(
                 ledger, deposit(ledger, "alice", key="k"), withdrawal(ledger, "nobody")
             )
             assert told(outcomes) == ["overloaded", "overloaded"]
-            with pytest.raises(Overloaded):
+            with pytest.raises(Overloaded) as refused:
                 await ledger.post_many([deposit(ledger, "alice")] * 2, atomic=True)
+            assert "item" not in refused.value.extra
             with pytest.raises(DatabaseUnavailable):
                 await ledger.get_balance("alice")
         assert len(await stored(postgres_url)) == 1
@@ -315,20 +316,25 @@ async def test_a_frozen_process_does_not_keep_the_clock(postgres_url: str) -> No
     assert await examine(postgres_url) == 3
 
 
-async def test_every_writer_session_is_strict(ledger: BalanceManager, postgres_url: str) -> None:
+async def test_every_writer_session_is_strict(postgres_url: str) -> None:
     """No session of a writer may wait, idle or run for long."""
+    database = postgres_url.rpartition("/")[2]
+    serializable = "SET default_transaction_isolation = 'serializable'"
+    await execute(postgres_url, f'ALTER DATABASE "{database}" {serializable}')
     probe = text(
         "INSERT INTO orders SELECT name || '=' || setting FROM pg_settings WHERE name IN"
         " ('idle_in_transaction_session_timeout', 'statement_timeout', 'lock_timeout',"
         " 'synchronous_commit', 'transaction_isolation')"
     )
     await execute(postgres_url, "CREATE TABLE orders (setting text)")
-    await ledger.post(deposit(ledger, "alice", alongside=(probe,)))
+    async with open_ledger(postgres_url) as ledger:
+        await ledger.post(deposit(ledger, "alice", alongside=(probe,)))
     said = {row["setting"] for row in await rows(postgres_url, "SELECT setting FROM orders")}
     assert said == {
         "idle_in_transaction_session_timeout=5000",
         "statement_timeout=6000",
         "lock_timeout=4000",
         "synchronous_commit=on",
+        # Whatever the database's own default is.
         "transaction_isolation=read committed",
     }
