@@ -175,8 +175,7 @@ class Live:
     def _fall_behind(self, connection: Connection, examined: int) -> None:
         session = connection.session
         if connection.request.monitor:
-            # Its monitor goes on from what it was told; its own messages went further.
-            connection.updates_through = max(connection.updates_through, examined)
+            # Its monitor goes on from what it was told; its own messages may have gone further.
             examined = session.cursor.position if session.cursor is not None else 0
         session.examined = examined
         self.remove(connection)

@@ -64,6 +64,7 @@ async def test_what_local_commit_and_bus_both_bring_is_handed_on_once() -> None:
     await bus.publish(batch)
     feed.offer(Batch("epoch-1", 2, 2, batch.transactions[1:2]), "bus")
     assert heard.positions == [1, 2, 3]
+    assert feed._early == {}
     await feed.close()
 
 
@@ -172,6 +173,24 @@ async def test_a_page_that_was_read_across_a_new_epoch_is_dropped() -> None:
     await asyncio.sleep(HEAD_INTERVAL * 2)
     assert heard.positions == []
     assert heard.begun[-1] == ("epoch-2", 2)
+    await feed.close()
+
+
+@in_virtual_time
+async def test_a_page_of_the_old_epoch_is_not_of_the_restored_journal() -> None:
+    journal = Journal()
+    feed, heard = await started(journal)
+    journal.commit()
+
+    def restore() -> None:
+        journal.epoch = "epoch-2"
+        journal.committed.clear()
+
+    journal.after["page"] = restore
+    feed.offer(journal.commit(), "bus")
+    await asyncio.sleep(HEAD_INTERVAL * 2)
+    assert heard.positions == []
+    assert heard.begun[-1] == ("epoch-2", 0)
     await feed.close()
 
 

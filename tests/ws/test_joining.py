@@ -61,6 +61,31 @@ async def test_a_commit_around_the_snapshot_is_neither_lost_nor_repeated(
         assert screen.own == ([] if when == "before" else [2])
 
 
+@pytest.mark.parametrize("hello", [{}, {"streams": ["balances", "monitor"]}, {"mode": "latest"}])
+@in_virtual_time
+async def test_commits_in_every_step_of_a_join(hello: dict[str, Any]) -> None:
+    async with running_world() as world:
+        bursts: list[asyncio.Task[None]] = []
+
+        async def burst() -> None:
+            for _ in range(30):
+                world.commit("alice", "bob")
+                await asyncio.sleep(0)
+
+        def begin() -> None:
+            bursts.append(asyncio.create_task(burst()))
+
+        # sleep(0) lets one step of the join happen between any two commits.
+        world.journal.after["snapshot"] = begin
+        world.journal.after["monitor_totals"] = begin
+        screen = await world.joined("auditor:alice", **hello)
+        assert len(bursts) == 1
+        assert screen.balances == {"main/alice/USDT": "30"}
+        world.commit("alice")
+        await settle()
+        assert screen.balances == {"main/alice/USDT": "31"}
+
+
 @in_virtual_time
 async def test_a_snapshot_below_the_feed_is_read_again() -> None:
     async with running_world() as world:

@@ -272,6 +272,28 @@ async def test_a_new_epoch_resets_every_screen() -> None:
 
 
 @in_virtual_time
+async def test_positions_of_a_new_epoch_are_new_even_where_they_are_lower() -> None:
+    async with running_world() as world:
+        screen = await world.joined("auditor:root", streams=BOTH)
+        world.commit_many(5, "root")
+        await settle()
+
+        def race() -> None:
+            world.journal.after.clear()
+            world.commit("root")
+
+        world.journal.after["monitor_totals"] = race
+        world.journal.committed.clear()
+        world.journal._newest.clear()
+        world.journal.epoch = "epoch-2"
+        screen.own.clear()
+        screen.monitored.clear()
+        await asyncio.sleep(3)
+        assert (screen.own, screen.monitored) == ([1], [(1, "root")])
+        assert screen.balances == {"main/root/USDT": "1"}
+
+
+@in_virtual_time
 async def test_an_epoch_that_changes_under_a_join() -> None:
     async with running_world() as world:
         world.commit("alice")

@@ -217,4 +217,5 @@ async def running_world(
         await screen.running
     assert hub.connected() == {"users": 0, "connections": 0}
     assert hub._unsent.bytes == 0
+    assert (hub._live._watching, hub._live._groups, hub._live._others) == ({}, {}, {})
     await feed.close()
