@@ -18,7 +18,8 @@ class BrokenBus(MemoryBus):
 
 
 async def test_every_subscriber_gets_the_batch() -> None:
-    bus, heard = MemoryBus(), []
+    bus = MemoryBus()
+    heard: list[Batch] = []
     bus.subscribe(heard.append)
     bus.subscribe(heard.append)
     batch = Journal().commit("alice")
@@ -35,7 +36,8 @@ async def test_a_bus_that_is_away_is_logged_and_harms_nobody(
 
 
 async def test_after_close_nobody_is_told() -> None:
-    bus, heard = MemoryBus(), []
+    bus = MemoryBus()
+    heard: list[Batch] = []
     bus.subscribe(heard.append)
     await bus.close()
     await bus.publish(Journal().commit())

@@ -15,6 +15,9 @@ from tests.sync.journal import Journal
 from tests.virtual_time import in_virtual_time
 
 
+SOURCES: list[Source] = ["local", "bus"]
+
+
 class DownBus(MemoryBus):
     is_up = False
 
@@ -244,7 +247,7 @@ def deliveries(draw: st.DrawFn) -> tuple[int, list[tuple[int, int, Source, float
         lambda first: st.tuples(
             st.just(first),
             st.integers(first, min(total, first + 8)),
-            st.sampled_from(["local", "bus"]),
+            st.sampled_from(SOURCES),
             st.sampled_from([0.0, 0.001, HOLE_WAIT, 1.5]),
         )
     )
