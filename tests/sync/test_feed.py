@@ -14,7 +14,6 @@ from tallywire.sync.feed import HEAD_INTERVAL, HOLE_WAIT, Feed, Source
 from tests.sync.journal import Journal
 from tests.virtual_time import in_virtual_time
 
-
 SOURCES: list[Source] = ["local", "bus"]
 
 
