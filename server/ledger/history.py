@@ -82,22 +82,12 @@ class JournalReader(BalanceReader):
         1 MiB but always one.
         """
         async with self._database.read() as connection:
-            result = await connection.stream(
-                text(
-                    f"SELECT {_COMMITTED} FROM transactions t WHERE t.position > :after"
-                    " ORDER BY t.position LIMIT :limit"
-                ),
+            return await _bounded(
+                connection,
+                f"SELECT {_COMMITTED} FROM transactions t WHERE t.position > :after"
+                " ORDER BY t.position LIMIT :limit",
                 {"after": after, "limit": limit},
             )
-            page: list[Committed] = []
-            size = 0
-            async for row in result:
-                page.append(committed_from(row))
-                size += len(page[-1].encoded)
-                if size > PAGE_BYTES:
-                    break
-            await result.close()
-        return page
 
     async def page_before(self, before: int, limit: int) -> list[Committed]:
         """At most `limit` transactions below position `before`, newest first."""
@@ -112,17 +102,17 @@ class JournalReader(BalanceReader):
             return [committed_from(row) for row in rows]
 
     async def user_page(self, user_id: str, after: int, upto: int, limit: int) -> list[Committed]:
-        """At most `limit` of the transactions in (after, upto] that the user sees, in order."""
+        """
+        The transactions in (after, upto] that the user sees, in order; bounded as `page` is.
+        """
         async with self._database.read() as connection:
             seen = await self._seen_by(connection, user_id)
-            rows = await connection.execute(
-                text(
-                    f"SELECT {_COMMITTED} FROM ({seen.ascending}) seen JOIN transactions t"
-                    " ON t.position = seen.position ORDER BY t.position LIMIT :limit"
-                ),
+            return await _bounded(
+                connection,
+                f"SELECT {_COMMITTED} FROM ({seen.ascending}) seen JOIN transactions t"
+                " ON t.position = seen.position ORDER BY t.position LIMIT :limit",
                 {**seen.parameters, "after": after, "upto": upto, "limit": limit},
             )
-            return [committed_from(row) for row in rows]
 
     async def user_count(self, user_id: str, after: int, upto: int, limit: int) -> int:
         """How many transactions in (after, upto] the user sees, counted up to `limit`."""
@@ -284,6 +274,22 @@ class _Seen:
                 f" UNION SELECT position FROM transactions WHERE subject = :subject AND {condition}"
             )
         return f"SELECT DISTINCT position FROM ({positions}) positions {limit}"
+
+
+async def _bounded(
+    connection: AsyncConnection, statement: str, parameters: dict[str, Any]
+) -> list[Committed]:
+    """The transactions that `statement` selects, up to about PAGE_BYTES but always one."""
+    page: list[Committed] = []
+    size = 0
+    result = await connection.stream(text(statement), parameters)
+    async for row in result:
+        page.append(committed_from(row))
+        size += len(page[-1].encoded)
+        if size > PAGE_BYTES:
+            break
+    await result.close()
+    return page
 
 
 def _conditions(wanted: HistoryFilter) -> tuple[str, dict[str, Any]]:
