@@ -79,6 +79,7 @@ class Hub:
         seconds, close all (1012), and wait until they are gone or `SHUTDOWN_WITHIN` has passed.
         """
         self._shutting_down = True
+        self._all_left.clear()
         connections = list(self._connections)
         for number, connection in enumerate(connections):
             wait = LEAST_RECONNECT_MS + int(1000 * spread * number / len(connections))

@@ -97,6 +97,19 @@ async def test_shutdown_sends_all_home_spread_over_time() -> None:
 
 
 @in_virtual_time
+async def test_shutdown_waits_for_those_who_are_on_also_where_nobody_was_before() -> None:
+    async with running_world() as world:
+        early = await world.joined()
+        early.leave()
+        await early.running
+        screen = await world.joined()
+        await world.hub.shutdown()
+        assert screen.messages[-1]["type"] == "server_shutdown"
+        assert screen.close_code == 1012
+        assert screen.running.done()
+
+
+@in_virtual_time
 async def test_shutdown_does_not_wait_for_a_stuck_client() -> None:
     async with running_world() as world:
         stuck = await world.joined()
