@@ -28,7 +28,7 @@ def replays(outcomes: list[Receipt | LedgerError]) -> list[bool]:
     return [isinstance(outcome, Receipt) and outcome.replayed for outcome in outcomes]
 
 
-async def test_idempotent_replay_inside_a_batch(ledger: BalanceManager) -> None:
+async def test_idempotent_replay_inside_a_batch(ledger: BalanceManager, database_url: str) -> None:
     outcomes = await together(
         ledger,
         deposit(ledger, "alice", "5", key="k"),
@@ -38,6 +38,7 @@ async def test_idempotent_replay_inside_a_batch(ledger: BalanceManager) -> None:
     )
     assert told(outcomes) == [1, 1, 2, 1]
     assert replays(outcomes) == [False, True, False, True]
+    assert await count(database_url, "seals") == 1
 
 
 async def test_idempotent_conflict_inside_a_batch(ledger: BalanceManager) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 
 import pytest
+from structlog.testing import capture_logs
 from tallywire.ledger import BalanceManager, Batch, Details, LedgerError, Receipt, open_ledger
 from tallywire.ledger import changes as asked
 
@@ -69,8 +70,11 @@ async def test_overlapping_accounts_and_new_users(pair: Pair) -> None:
                     positions.append(told_.position)
         return codes
 
-    async with asyncio.timeout(60):
-        counted = await asyncio.gather(*(work(number) for number in range(12)))
+    with capture_logs() as logs:
+        async with asyncio.timeout(60):
+            counted = await asyncio.gather(*(work(number) for number in range(12)))
+    # A deadlock would be retried unseen by callers; locks are taken in one order, so none is.
+    assert [entry for entry in logs if entry["event"] == "commit_retried"] == []
     codes = sum(counted, Counter[str]())
     assert set(codes) <= {"insufficient_funds", "group"}
     assert len(set(positions)) == len(positions)
