@@ -7,16 +7,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 from ..conftest import StartServer
 from ..services.server import RunningServer
-from .client import Json, Screen, accepted
+from .client import Json, accepted
 from .conftest import FAST, Outside
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
-SLOW = 2
 SMALL = 65_536
 MIB = 2**20
 # 2,500 updates of six kilobytes are 15 MiB, of which the sockets take 4 at most; what may wait
@@ -49,71 +46,44 @@ async def _write(outside: Outside, user: str, count: int) -> int:
     return last
 
 
-@pytest.mark.parametrize("mode", ["every", "latest"])
 async def test_slow_clients_cost_no_memory_and_catch_up(
-    server: StartServer, go_outside: Go, database_url: str, mode: str
-) -> None:
-    running = await server(database_url=database_url, env=FAST)
-    outside = await go_outside(running)
-    alice = outside.new_user("alice")
-    accepted(await outside.admin.deposit(alice, "1"))
-    await _write(outside, alice, 1_500)
-    async with AsyncExitStack() as stack:
-        quick = await stack.enter_async_context(outside.screen(alice))
-        slow: list[Screen] = []
-        for _ in range(SLOW):
-            screen = outside.screen(alice, mode=mode, receive_buffer=SMALL)
-            slow.append(await stack.enter_async_context(screen))
-        warm = await _write(outside, alice, 500)
-        for screen in (quick, *slow):
-            await screen.until_position(warm)
-
-        for screen in slow:
-            screen.reading.clear()
-        before = _resident(running.pid)
-        last = await _write(outside, alice, 2_500)
-        await quick.until_shown(last)
-        grown = _resident(running.pid) - before
-        assert grown < FLAT, f"{grown / MIB:.1f} MiB for {SLOW} clients that do not read"
-        assert all((screen.cursor or 0) < last for screen in slow)
-
-        for screen in slow:
-            screen.reading.set()
-        await asyncio.gather(*(screen.until_position(last, within=60) for screen in slow))
-        for screen in slow:
-            assert screen.balances == quick.balances
-            if mode == "every":
-                assert screen.updates == quick.updates
-            else:
-                assert sum(len(message["balances"]) for message in screen.latest) < 2_500
-        assert quick.balances == await outside.admin.balances(alice)
-
-
-async def test_slow_monitors_hold_nobody_up(
     server: StartServer, go_outside: Go, database_url: str
 ) -> None:
     running = await server(database_url=database_url, env=FAST)
     outside = await go_outside(running)
-    alice = outside.new_user("alice")
-    await _write(outside, alice, 1_500)
+    accepted(await outside.admin.deposit("ada", "1"))
+    await _write(outside, "ada", 1_500)
     async with AsyncExitStack() as stack:
-        quick = await stack.enter_async_context(outside.monitor())
-        slow = [
-            await stack.enter_async_context(outside.monitor(receive_buffer=SMALL))
-            for _ in range(SLOW)
-        ]
-        for monitor in slow:
-            monitor.reading.clear()
+        screen, monitor = outside.screen("ada"), outside.monitor()
+        every = outside.screen("ada", receive_buffer=SMALL)
+        latest = outside.screen("ada", mode="latest", receive_buffer=SMALL)
+        watching = outside.monitor(receive_buffer=SMALL)
+        both = outside.monitor(streams=("balances", "monitor"), receive_buffer=SMALL)
+        quick, slow = (screen, monitor), (every, latest, watching, both)
+        for each in (*quick, *slow):
+            await stack.enter_async_context(each)
+        warm = await _write(outside, "ada", 250)
+        for each in (*quick, *slow):
+            await each.until_position(warm)
+
+        for each in slow:
+            each.reading.clear()
         before = _resident(running.pid)
-        last = await _write(outside, alice, 2_500)
-        await quick.until_position(last)
+        last = await _write(outside, "ada", 2_500)
+        for each in quick:
+            await each.until_position(last)
         grown = _resident(running.pid) - before
-        assert grown < FLAT, f"{grown / MIB:.1f} MiB for {SLOW} monitors that do not read"
-        for monitor in slow:
-            monitor.reading.set()
-        await asyncio.gather(*(monitor.until_position(last, within=60) for monitor in slow))
-        for monitor in slow:
-            assert monitor.monitored == quick.monitored
+        assert grown < FLAT, f"{grown / MIB:.1f} MiB for {len(slow)} clients that do not read"
+        assert all((each.cursor or 0) < last for each in slow)
+
+        for each in slow:
+            each.reading.set()
+        await asyncio.gather(*(each.until_position(last, within=60) for each in slow))
+        assert every.updates == both.updates == screen.updates
+        assert watching.monitored == both.monitored == monitor.monitored
+        assert sum(len(message["balances"]) for message in latest.latest) < 2_500
+        balances = await outside.admin.balances("ada")
+        assert all(each.balances == balances for each in (screen, every, latest, both))
 
 
 async def test_a_client_that_vanishes_is_forgotten(outside: Outside) -> None:
