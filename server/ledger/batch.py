@@ -84,6 +84,8 @@ class Attempt:
         self._journal = journal
         self._connection = connection
         self._knowledge = knowledge
+        # What this attempt decides by, whatever the process reads meanwhile.
+        self._epoch, self._catalog = knowledge.epoch, knowledge.catalog
         self._clock = clock
         self._ids: dict[str, int] = {}
         self._accounts: dict[AccountKey, Account] = {}
@@ -116,6 +118,7 @@ class Attempt:
             self._knowledge.account_ids.clear()
         if clock.settings_version != self._knowledge.catalog.version:
             self._knowledge.catalog = await self._journal.catalog(self._connection)
+        self._epoch, self._catalog = self._knowledge.epoch, self._knowledge.catalog
 
     async def _find_or_make_accounts(self, requests: Sequence[Request]) -> set[str]:
         keys = {key.name: key for r in requests for key in r.change.account_keys}
@@ -186,7 +189,7 @@ class Attempt:
             request.transaction_id,
             self._accounts,
             self._inconsistent,
-            self._knowledge.catalog,
+            self._catalog,
             self._clock.now(),
         )
         if change.alongside:
@@ -203,7 +206,7 @@ class Attempt:
         if key in self._replays:
             replay = self._replays[key]
             used_for = replay.fingerprint
-            verdict: Verdict = Receipt(replay.committed, self._knowledge.epoch, replayed=True)
+            verdict: Verdict = Receipt(replay.committed, self._epoch, replayed=True)
         elif key in self._accepted_by_key:
             transaction_id = self._accepted_by_key[key]
             used_for = self._accepted[transaction_id].change.fingerprint
@@ -239,20 +242,16 @@ class Attempt:
 
     async def _append(self) -> Batch:
         clock = await self._journal.take_clock(self._connection)
-        if (clock.epoch, clock.settings_version) != (
-            self._knowledge.epoch,
-            self._knowledge.catalog.version,
-        ):
+        if (clock.epoch, clock.settings_version) != (self._epoch, self._catalog.version):
             raise StaleKnowledge
         created_at = max(rfc3339(self._clock.now()), clock.created_at)
-        catalog = self._knowledge.catalog
         transactions: list[tuple[object, ...]] = []
         postings: list[tuple[object, ...]] = []
         committed: list[Committed] = []
         hashes: list[str] = []
         moves: dict[int, int] = {}
         for position, decision in enumerate(self._accepted.values(), start=clock.position + 1):
-            encoded = _encoded(decision, position, created_at, catalog)
+            encoded = _encoded(decision, position, created_at, self._catalog)
             columns = _transaction_columns(decision, position, created_at, encoded)
             rows = self._posting_rows(decision, position)
             hashes.append(content_hash(columns, [(name, *row[2:]) for name, row in rows]))

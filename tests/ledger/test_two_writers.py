@@ -6,11 +6,13 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tallywire.ledger import BalanceManager, Batch, Details, LedgerError, Receipt, open_ledger
 from tallywire.ledger import changes as asked
+from tallywire.ledger.journal import Journal
 
 from .asking import Told, deposit, together, told, transfer, withdrawal
 from .oracle import examine
@@ -199,6 +201,24 @@ async def test_settings_that_change_between_the_decision_and_the_clock(
         await one.administration.put_book("main", {"closed_through": None}, actor="root")
         await one.administration.resume("root")
         assert told([await ask(other, deposit(other, "alice", key="k"))]) == [3]
+    await examine(postgres_url)
+
+
+async def test_settings_that_a_process_reads_in_the_middle_of_its_batch(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decided by the older ones is decided anew, whatever was read since."""
+    async with open_ledger(postgres_url) as ledger:
+        write = Journal.write_accounts
+
+        async def after_a_pause(*arguments: Any) -> None:
+            monkeypatch.undo()
+            await ledger.administration.pause("root")
+            await ledger.read_catalog()
+            await write(*arguments)
+
+        monkeypatch.setattr(Journal, "write_accounts", after_a_pause)
+        assert told([await ask(ledger, deposit(ledger, "alice"))]) == ["paused"]
     await examine(postgres_url)
 
 
