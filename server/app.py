@@ -32,7 +32,7 @@ from .ws.hub import Hub
 
 _log = structlog.get_logger(__name__)
 
-_REVOCATION_SECONDS = 1.0
+_FOLLOW_SECONDS = 1.0
 _FIRST_USERS = ("alice", "bob")
 _FIRST_BOOKS = ("main", "demo")
 _FIRST_MONEY = "10000"
@@ -84,7 +84,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             await make_first_users(manager)
         await _learn_revocations(manager, revocations, hub)
         stack.push_async_callback(
-            _cancelled, asyncio.create_task(_follow_revocations(manager, revocations, hub))
+            _cancelled, asyncio.create_task(_follow_others(manager, revocations, hub))
         )
         yield Services(
             settings=settings,
@@ -136,14 +136,15 @@ async def _learn_revocations(manager: BalanceManager, revocations: Revocations, 
             hub.disconnect(user_id)
 
 
-async def _follow_revocations(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
-    """Learn of the revocations that other processes made."""
+async def _follow_others(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
+    """Learn of the revocations and settings that other processes made."""
     while True:
-        await asyncio.sleep(_REVOCATION_SECONDS)
+        await asyncio.sleep(_FOLLOW_SECONDS)
         try:
             await _learn_revocations(manager, revocations, hub)
+            await manager.read_catalog()
         except LedgerError as error:
-            _log.warning("revocations not read", reason=str(error))
+            _log.warning("revocations and settings not read", reason=str(error))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from structlog.testing import capture_logs
 from tallywire.app import create_app
+from tallywire.ledger import open_ledger
 from tallywire.settings import Settings
 
 
@@ -61,6 +62,19 @@ async def test_revocations_are_known_from_the_start(tmp_path: Path) -> None:
     async with again.router.lifespan_context(again):
         with pytest.raises(Exception, match="revoked"):
             again.state.services.authenticate(token)
+
+
+async def test_settings_that_other_processes_make_become_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallywire.app._FOLLOW_SECONDS", 0.01)
+    settings = settings_in(tmp_path, secrets=("s" * 32,))
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), open_ledger(settings.database_url) as other:
+        await other.administration.put_book("main", {"self_service": False}, actor="root")
+        async with asyncio.timeout(10):
+            while app.state.services.manager.catalog.book("main").self_service:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_commit_reaches_the_feed(tmp_path: Path) -> None:

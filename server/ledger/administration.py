@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -28,10 +28,18 @@ class Administration:
     batch of any process that decided by older settings can still commit.
     """
 
-    def __init__(self, database: Database, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        clock: Clock,
+        changed: Callable[[], Awaitable[None]],
+    ) -> None:
+        """changed: awaited once a change is committed, so that this process goes by it at once."""
         self._database = database
         self._journal = journal
         self._clock = clock
+        self._changed = changed
 
     async def put_asset(self, code: str, *, scale: int | None, actor: str) -> Asset:
         """
@@ -132,6 +140,7 @@ class Administration:
             await connection.execute(
                 text("UPDATE clock SET settings_version = settings_version + 1")
             )
+        await self._changed()
 
 
 def _with_settings(present: Book | None, name: str, settings: Mapping[str, Any]) -> Book:

@@ -72,7 +72,7 @@ async def open_ledger(
         manager = BalanceManager(
             committer,
             reader,
-            Administration(database, journal, clock),
+            Administration(database, journal, clock, refresh),
             Access(database, clock),
             Verifier(database, journal, reader, types),
             types,

@@ -28,6 +28,16 @@ async def test_a_disconnected_user_needs_a_new_token(edge: Edge) -> None:
     assert (entry["action"], entry["actor"], entry["target"]) == ("disconnect", "root", "alice")
 
 
+async def test_a_books_new_settings_hold_from_the_next_call_on(edge: Edge) -> None:
+    body = {"user_id": "alice", "asset": "USDT", "amount": "1"}
+    assert (await edge.call("POST", "/v1/deposits", json=body)).status_code == 201
+    for self_service, status in ((False, 403), (True, 201)):
+        settings = {"self_service": self_service}
+        await edge.call("PUT", "/v1/admin/books/main", json=settings)
+        answer = await edge.call("POST", "/v1/withdrawals", by="alice", json=body)
+        assert answer.status_code == status
+
+
 async def test_a_ticket_stands_for_its_token_once(edge: Edge) -> None:
     now = edge.clock.now()
     ticket = (await edge.call("POST", "/v1/stream-tickets", by="alice:auditor")).json()
