@@ -356,7 +356,7 @@ def _settings(book: Book, asset: Asset, settings: Mapping[str, Any]) -> dict[str
                 raise InvalidRequest("status is active, frozen or closed", pointer=pointer)
             checked[name] = value
         elif name in ("floor", "suspend_below", "alert_below"):
-            if book.side == "debit" and name != "alert_below":
+            if book.side == "debit" and name != "alert_below" and value is not None:
                 raise InvalidRequest(f"a debit book has no {name}", pointer=pointer)
             checked[name] = (
                 None if value is None else parse_amount(value, asset.scale, pointer=pointer)

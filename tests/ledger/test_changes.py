@@ -288,6 +288,18 @@ def test_settings_refused(
     assert refused.value.pointer == pointer
 
 
+@pytest.mark.parametrize("name", ["floor", "suspend_below"])
+def test_a_debit_book_knows_that_it_has_none(catalog: Catalog, name: str) -> None:
+    asked.change_account(
+        catalog,
+        TYPES["account_changed"],
+        "a",
+        **FLATS,
+        settings={name: None},
+        details=Details(),
+    )
+
+
 @pytest.mark.parametrize("value", [5, "x", "1.0000001", "9223372036854.775808"])
 def test_thresholds_are_amounts(catalog: Catalog, value: Any) -> None:
     with pytest.raises(InvalidAmount) as refused:
