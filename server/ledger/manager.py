@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import msgspec
 from sqlalchemy.sql.base import Executable
@@ -32,6 +32,8 @@ from .receipts import Receipt
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
 from .verify import Progress, Report, Verifier
+
+Made = TypeVar("Made")
 
 
 class PlainOptions(TypedDict, total=False):
@@ -206,7 +208,7 @@ class BalanceManager:
                 raise outcome
         return outcomes
 
-    async def prepare(self, build: Callable[[Catalog], Change]) -> Change:
+    async def prepare(self, build: Callable[[Catalog], Made]) -> Made:
         """
         What `build` makes of the catalog; where it misses an asset or book, the catalog is
         read again first, since another process may have made it.
@@ -230,7 +232,7 @@ class BalanceManager:
         """The balance in whole units, own sense; zero where there is no account."""
         check_user_id(user_id)
         wanted = (book or self._default_book, asset or self._default_asset)
-        self.catalog.book(wanted[0]), self.catalog.asset(wanted[1])
+        await self.prepare(lambda catalog: (catalog.book(wanted[0]), catalog.asset(wanted[1])))
         snapshot = await self.reader.snapshot([user_id])
         for encoded in snapshot.balances[user_id]:
             balance = msgspec.json.decode(encoded)

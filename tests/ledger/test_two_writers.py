@@ -158,6 +158,13 @@ async def test_books_and_assets_reach_every_writer(pair: Pair) -> None:
     assert told([await ask_for("alice")]) == ["invalid_request"]
 
 
+async def test_books_and_assets_reach_every_reader(pair: Pair) -> None:
+    one, other = pair
+    await one.administration.put_asset("GOLD", scale=3, actor="root")
+    await one.administration.put_book("vault", {}, actor="root")
+    assert await other.get_balance("alice", asset="GOLD", book="vault") == 0
+
+
 async def test_a_freeze_reaches_every_writer(pair: Pair) -> None:
     one, other = pair
     await other.post(deposit(other, "alice", "5"))
