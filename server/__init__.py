@@ -3,11 +3,65 @@
 from typing import TYPE_CHECKING, Any
 
 from . import ledger
+from .ledger.errors import (
+    AccountClosed,
+    AccountFrozen,
+    AccountInconsistent,
+    AccountSuspended,
+    AlongsideFailed,
+    Conflict,
+    IdempotencyKeyReused,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidCursor,
+    InvalidRequest,
+    LedgerError,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    OutcomeUnknown,
+    Overloaded,
+    Paused,
+    SchemaMismatch,
+    UnknownAsset,
+    UnknownBook,
+    UnknownUser,
+)
+from .ledger.receipts import Receipt
+from .ledger.transaction_types import TransactionType
 
 if TYPE_CHECKING:
-    from .ledger import BalanceManager, LedgerError, Receipt, open_ledger, open_ledger_sync
+    from .ledger import BalanceManager, open_ledger, open_ledger_sync
 
-__all__ = ["BalanceManager", "LedgerError", "Receipt", "open_ledger", "open_ledger_sync"]
+__all__ = [
+    "AccountClosed",
+    "AccountFrozen",
+    "AccountInconsistent",
+    "AccountSuspended",
+    "AlongsideFailed",
+    "BalanceManager",
+    "Conflict",
+    "IdempotencyKeyReused",
+    "InsufficientFunds",
+    "InvalidAmount",
+    "InvalidCursor",
+    "InvalidRequest",
+    "LedgerError",
+    "NotAllowed",
+    "NotAuthenticated",
+    "NotFound",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Paused",
+    "Receipt",
+    "SchemaMismatch",
+    "TransactionType",
+    "UnknownAsset",
+    "UnknownBook",
+    "UnknownUser",
+    "open_ledger",
+    "open_ledger_sync",
+]
 
 if not TYPE_CHECKING:
 

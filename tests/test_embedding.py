@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import tallywire
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -30,6 +31,7 @@ from tallywire.ledger import (
     LedgerError,
     TransactionType,
     changes,
+    errors,
     open_ledger,
     open_ledger_sync,
 )
@@ -145,6 +147,14 @@ async def test_amounts_are_in_the_accounts_own_sense(manager: BalanceManager) ->
     assert await _balance(manager, "alice") == 6
     assert await manager.get_balance("nobody") == 0
     assert (await manager.reader.head()).position == 2
+
+
+def test_every_refusal_can_be_caught_by_its_name() -> None:
+    classes = {each for each in vars(errors).values() if isinstance(each, type)}
+    refusals = {each.__name__ for each in classes if issubclass(each, LedgerError)}
+    assert refusals <= set(tallywire.__all__)
+    for name in tallywire.__all__:
+        assert getattr(tallywire, name)
 
 
 async def test_the_verbs(manager: BalanceManager) -> None:
