@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
-from tallywire.ledger import BalanceManager, Receipt, open_ledger, open_ledger_sync
+from tallywire.ledger import BalanceManager, Receipt, database, open_ledger, open_ledger_sync
 from tallywire.ledger.clock import SystemClock, uuid7_source
 from tallywire.ledger.database import DatabaseUnavailable
 from tallywire.ledger.errors import OutcomeUnknown, Overloaded
@@ -91,15 +91,21 @@ async def test_cut_at_commit(
 
 
 async def test_answer_swallowed(
-    ledger: BalanceManager, postgres_proxy: PostgresProxy, postgres_url: str
+    url: str,
+    postgres_proxy: PostgresProxy,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """COMMITTED_SURVIVES_FAULT: a connection that stays open and silent until given up."""
-    struck = postgres_proxy.at_next_commit(CommitFault.SWALLOW_ANSWER)
-    async with asyncio.timeout(25):
-        outcomes = await together(ledger, *batch(ledger))
+    """COMMITTED_SURVIVES_FAULT: a connection that stays open and silent until it is given up."""
+    # Else eight seconds and ten: giving it up takes as long as the whole patience there too.
+    monkeypatch.setattr(database, "_WRITER_COMMAND_SECONDS", 1)
+    async with open_ledger(url, patience=1) as ledger:
+        struck = postgres_proxy.at_next_commit(CommitFault.SWALLOW_ANSWER)
+        async with asyncio.timeout(25):
+            outcomes = await together(ledger, *batch(ledger))
     assert struck.is_set()
     assert told(outcomes) == [1, REFUSED, 2, REFUSED, 4, 5]
-    assert len(await stored(postgres_url)) == 5
+    assert await examine(postgres_url) == 5
 
 
 async def test_cut_again_and_again(
@@ -257,17 +263,18 @@ async def test_away_before_the_outcome_is_known(
 # Sessions that hold what a batch needs
 
 
-@pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
 async def test_a_session_that_holds_the_clock(
-    database: str, request: pytest.FixtureRequest
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the patience the waiting are refused; the ledger works once it is let go."""
-    held: str = request.getfixturevalue(database)
-    async with open_ledger(held, patience=0.5) as ledger:
-        async with holding_the_clock(held), asyncio.timeout(15):
+    # Else four seconds on PostgreSQL, five on SQLite.
+    monkeypatch.setitem(database._POSTGRES_WRITER, "lock_timeout", "700")
+    monkeypatch.setattr(database, "_CONNECT_SECONDS", 1)
+    async with open_ledger(database_url, patience=0.5) as ledger:
+        async with holding_the_clock(database_url), asyncio.timeout(15):
             assert told(await together(ledger, deposit(ledger, "alice"))) == ["overloaded"]
         assert told(await together(ledger, deposit(ledger, "alice"))) == [1]
-    await examine(held)
+    await examine(database_url)
 
 
 class FreezingClock(SystemClock):

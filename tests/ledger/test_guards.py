@@ -191,28 +191,24 @@ async def test_both_ends_of_the_range(ledger: BalanceManager) -> None:
 
 # Append-only
 
+JOURNAL = {"transactions": "description", "postings": "amount", "seals": "seal"}
 
-@pytest.mark.parametrize("table", ["transactions", "postings", "seals"])
-async def test_the_journal_is_append_only(
-    ledger: BalanceManager, database_url: str, table: str
-) -> None:
+
+async def test_the_journal_is_append_only(ledger: BalanceManager, database_url: str) -> None:
     """SEAL, HASH_CHAIN: no statement changes or takes back what is written."""
     await ledger.post(deposit(ledger, "alice"))
-    before = await count(database_url, table)
-    column = {"transactions": "description", "postings": "amount", "seals": "seal"}[table]
-    statements = [
-        f"UPDATE {table} SET {column} = {column}",
-        f"UPDATE {table} SET {column} = {column} WHERE 1 = 0 OR {column} IS NOT NULL",
-        f"DELETE FROM {table}",
-    ]
-    if database_url.startswith("postgresql"):
-        statements += [f"TRUNCATE {table}", f"TRUNCATE {table} CASCADE"]
+    statements = []
+    for table, column in JOURNAL.items():
+        statements += [f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"]
+        if database_url.startswith("postgresql"):
+            statements += [f"TRUNCATE {table}", f"TRUNCATE {table} CASCADE"]
+    before = [await count(database_url, table) for table in JOURNAL]
     for statement in statements:
         with pytest.raises(SQLAlchemyError, match="append-only"):
             await execute(database_url, statement)
         outcomes = await together(ledger, deposit(ledger, "bob", alongside=(text(statement),)))
         assert told(outcomes) == ["alongside_failed"]
-    assert await count(database_url, table) == before
+    assert [await count(database_url, table) for table in JOURNAL] == before
 
 
 async def test_constraints_back_the_rules(unexamined: BalanceManager, database_url: str) -> None:
