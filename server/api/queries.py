@@ -47,7 +47,7 @@ class BalancesQuery(Struct, kw_only=True):
     """Balances of now, or as of one position or time."""
 
     book: str | None = None
-    as_of_position: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    as_of_position: Annotated[int, Meta(ge=0)] | None = None
     as_of_time: str | None = None
     before: str | None = None
 
@@ -55,7 +55,7 @@ class BalancesQuery(Struct, kw_only=True):
 class TrialBalanceQuery(Struct, kw_only=True):
     """As of which position; the head where absent."""
 
-    as_of_position: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    as_of_position: Annotated[int, Meta(ge=0)] | None = None
 
 
 def decode_query(raw: bytes, form: type[T]) -> T:

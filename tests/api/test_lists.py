@@ -207,3 +207,10 @@ async def test_settings_that_cannot_be_are_refused(
 ) -> None:
     answer = await edge.call("PUT", path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["/v1/users/alice/balances", "/v1/admin/trial-balance"])
+@pytest.mark.parametrize("position", [1, 2**63, 10**30])
+async def test_no_position_lies_beyond_the_head(edge: Edge, path: str, position: int) -> None:
+    answer = await edge.call("GET", f"{path}?as_of_position={position}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
