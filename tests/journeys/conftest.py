@@ -1,7 +1,7 @@
 """
 Journeys: a real `tallywire serve`, real clients, nothing but the public contract in between.
 
-  outside     the outside of a server that the tests of one module share, on each database
+  outside     the outside of a server that most tests share, on each database
   go_outside  the same for a server that a test started by itself: `await go_outside(running)`
 """
 
@@ -12,7 +12,7 @@ import itertools
 import shutil
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,28 +100,41 @@ class Outside:
         return code
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def shared_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningServer]:
-    """One server for a module's tests, once on each database."""
-    folder = tmp_path_factory.mktemp("shared")
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("_sqlite_template")
-        shutil.copyfile(template, folder / "tallywire.db")
-        url = f"sqlite+aiosqlite:///{folder / 'tallywire.db'}"
-    else:
-        postgres: PostgresServer = request.getfixturevalue("postgres_server")
-        name = postgres.create_database(request.getfixturevalue("_postgres_template"))
-        url = postgres.url(name)
-    running = RunningServer(folder, server_environment(url, env=FAST))
+@contextmanager
+def running_server(folder: Path, database_url: str) -> Iterator[RunningServer]:
+    """A server on `database_url`, for fixtures that outlive a test and its event loop."""
+    running = RunningServer(folder, server_environment(database_url, env=FAST))
     try:
         asyncio.run(running.start())
         yield running
     finally:
         running.discard()
-        if request.param == "postgresql":
-            postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def shared_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of the shared server's database: a SQLite one, then a PostgreSQL one."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("_sqlite_template")
+        file = tmp_path_factory.mktemp("shared") / "tallywire.db"
+        shutil.copyfile(template, file)
+        yield f"sqlite+aiosqlite:///{file}"
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    name = postgres.create_database(request.getfixturevalue("_postgres_template"))
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    shared_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """One server for all tests that leave it as they found it, once on each database."""
+    with running_server(tmp_path_factory.mktemp("server"), shared_database) as running:
+        yield running
 
 
 @pytest.fixture
@@ -142,7 +155,8 @@ async def outside(
     shared_server: RunningServer,
     go_outside: Callable[[RunningServer], Awaitable[Outside]],
 ) -> AsyncIterator[Outside]:
-    """The outside of the module's shared server; its log comes with a failure."""
+    """The outside of the shared server; what it logged meanwhile comes with a failure."""
+    assert shared_server.exit_code is None, "the shared server has ended"
     seen = len(shared_server.log_text())
     yield await go_outside(shared_server)
     request.node.add_report_section("call", "server", shared_server.log_text()[seen:])

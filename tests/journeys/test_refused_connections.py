@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -152,15 +151,6 @@ async def test_an_unknown_type_is_answered_and_the_connection_stays(outside: Out
         assert first["req_id"] == 5 and first["code"] and first["message"]
         answer = accepted(await outside.admin.deposit(alice, "1"))
         await screen.until_shown(answer["position"])
-
-
-async def test_who_says_nothing_is_closed_within_five_seconds(outside: Outside) -> None:
-    connection = await _socket(outside)
-    began = time.monotonic()
-    closed, said = await _closed(connection)
-    assert closed == 4002
-    assert 4 < time.monotonic() - began < 8
-    assert all(message["type"] == "error" for message in said)
 
 
 async def test_a_twenty_first_connection_is_too_many(outside: Outside) -> None:

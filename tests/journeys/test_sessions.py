@@ -133,7 +133,6 @@ async def test_a_ticket_connects_once_and_does_nothing_else(outside: Outside) ->
     await first.send(hello)
     assert (await _said(first, "user_balance_init"))["user_id"] == alice
     second = await dial(address)
-    await second.send(hello)
     assert await _closed(second) == 4001
     await first.send('{"type":"ping"}')
     await _said(first, "pong")
@@ -193,7 +192,6 @@ async def test_who_is_disconnected_needs_a_new_token(
         )
         assert await _closed(connection) in (4001, 4010)
         connection = await dial(f"{websocket_url(running.base_url)}?ticket={ticket}")
-        await connection.send('{"type":"connect","streams":["balances"]}')
         assert await _closed(connection) in (4001, 4010)
         await running.restart()
 
@@ -204,9 +202,20 @@ async def test_who_is_disconnected_needs_a_new_token(
         assert again.init is not None
 
 
-async def test_heartbeats_carry_the_cursor(outside: Outside) -> None:
+async def _says_nothing(outside: Outside) -> float:
+    """For how many seconds the server bears that."""
+    began = time.monotonic()
+    connection = await dial(websocket_url(outside.server.base_url))
+    assert await _closed(connection) == 4002
+    return time.monotonic() - began
+
+
+async def test_heartbeats_carry_the_cursor_and_silence_is_not_waited_for(
+    outside: Outside,
+) -> None:
     alice, bob = outside.new_user("alice"), outside.new_user("bob")
     began = time.monotonic()
+    silent = asyncio.create_task(_says_nothing(outside))
     async with (
         outside.screen(alice) as at_alice,
         outside.monitor() as monitor,
@@ -225,6 +234,7 @@ async def test_heartbeats_carry_the_cursor(outside: Outside) -> None:
             )
             assert screen.cursor == others["position"], "others' changes are examined too"
         assert 10 < time.monotonic() - began < 20
+        assert 4 < await silent < 8, "no connect is waited for five seconds"
         await at_alice.leave()
         own = accepted(await outside.admin.deposit(alice, "1"))
         await at_alice.come_back()
@@ -234,22 +244,22 @@ async def test_heartbeats_carry_the_cursor(outside: Outside) -> None:
         assert at_alice.resumed["count"] == 1
 
 
-async def test_pause_refuses_changes_and_reads_go_on(
-    server: StartServer, go_outside: Go, database_url: str
-) -> None:
-    outside = await go_outside(await server(database_url=database_url, env=FAST))
-    first = accepted(await outside.admin.deposit("alice", "1", key="before"))
-    async with outside.screen("alice") as screen:
+async def test_pause_refuses_changes_and_reads_go_on(outside: Outside) -> None:
+    alice = outside.new_user("alice")
+    first = accepted(await outside.admin.deposit(alice, "1", key=alice))
+    async with outside.screen(alice) as screen:
         assert (await outside.root.post("/v1/admin/pause", {})).status_code == 200
-        refused(await outside.admin.deposit("alice", "1"), 503, "paused")
-        item = {"operation": "deposit", "user_id": "alice", "asset": "USDT", "amount": "1"}
-        refused(await outside.admin.batch([item], atomic=True), 503, "paused")
-        again = await outside.admin.deposit("alice", "1", key="before")
-        assert again.status_code in (201, 503)
-        assert await outside.admin.balances("alice") == screen.balances
-        assert await outside.admin.head() == first["position"]
-        assert (await outside.root.post("/v1/admin/resume", {})).status_code == 200
-        after = accepted(await outside.admin.deposit("alice", "1"))
+        try:
+            refused(await outside.admin.deposit(alice, "1"), 503, "paused")
+            item = {"operation": "deposit", "user_id": alice, "asset": "USDT", "amount": "1"}
+            refused(await outside.admin.batch([item], atomic=True), 503, "paused")
+            again = await outside.admin.deposit(alice, "1", key=alice)
+            assert again.status_code in (201, 503)
+            assert await outside.admin.balances(alice) == screen.balances
+            assert await outside.admin.head() == first["position"]
+        finally:
+            assert (await outside.root.post("/v1/admin/resume", {})).status_code == 200
+        after = accepted(await outside.admin.deposit(alice, "1"))
         assert after["position"] == first["position"] + 1
         await screen.until_shown(after["position"])
 

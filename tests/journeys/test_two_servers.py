@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import httpx
+import pytest
 
 from ..conftest import StartServer
 from ..services.server import RunningServer
 from .client import Json, Screen, accepted, refused, update_of
-from .conftest import FAST, Outside
+from .conftest import FAST, Outside, running_server
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
@@ -34,11 +35,29 @@ async def _both_show_it(screens: list[Screen], outside: Outside, last: int) -> N
         assert screen.updates[-1]["position"] <= last
 
 
-async def test_screens_of_either_server_see_the_changes_of_both(
-    server: StartServer, go_outside: Go, database_url: str
-) -> None:
-    one = await go_outside(await server(database_url=database_url, env=FAST))
-    two = await go_outside(await server(database_url=database_url, env=FAST))
+@pytest.fixture(scope="module")
+def second_server(
+    shared_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """Another server on the shared one's database."""
+    with running_server(tmp_path_factory.mktemp("second"), shared_database) as running:
+        yield running
+
+
+@pytest.fixture
+async def two(second_server: RunningServer, go_outside: Go) -> Outside:
+    """The outside of the second server."""
+    return await go_outside(second_server)
+
+
+@pytest.fixture
+def one(outside: Outside) -> Outside:
+    """The outside of the first server."""
+    return outside
+
+
+async def test_screens_of_either_server_see_the_changes_of_both(one: Outside, two: Outside) -> None:
+    start = await one.admin.head()
     users = [one.new_user() for _ in range(4)]
     async with AsyncExitStack() as stack:
         screens = [
@@ -49,11 +68,13 @@ async def test_screens_of_either_server_see_the_changes_of_both(
         monitors = [await stack.enter_async_context(place.monitor()) for place in (one, two)]
         written = await asyncio.gather(_write(one, users, 60), _write(two, users, 60))
         answers = [answer for each in written for answer in each]
-        assert sorted(answer["position"] for answer in answers) == list(range(1, 121))
+        assert sorted(answer["position"] for answer in answers) == list(
+            range(start + 1, start + 121)
+        )
         for monitor in monitors:
-            await monitor.until_position(120)
+            await monitor.until_position(start + 120)
         assert monitors[0].monitored == monitors[1].monitored
-        await _both_show_it(screens, one, 120)
+        await _both_show_it(screens, one, start + 120)
         for screen, twin in zip(screens[:4], screens[4:], strict=True):
             assert screen.updates == twin.updates
 
@@ -82,15 +103,12 @@ async def test_screens_of_either_server_see_the_changes_of_both(
         assert screens[0].updates[-1] == update_of(missed["updates"][0])
 
 
-async def test_who_is_sent_away_by_one_is_sent_away_by_both(
-    server: StartServer, go_outside: Go, database_url: str
-) -> None:
-    one = await go_outside(await server(database_url=database_url, env=FAST))
-    two = await go_outside(await server(database_url=database_url, env=FAST))
-    caller = two.caller("alice")
-    screen = two.screen("alice")
+async def test_who_is_sent_away_by_one_is_sent_away_by_both(one: Outside, two: Outside) -> None:
+    alice = one.new_user("alice")
+    caller = two.caller(alice)
+    screen = two.screen(alice)
     await screen.open()
-    assert (await one.root.post("/v1/admin/users/alice/disconnect", {})).status_code == 200
+    assert (await one.root.post(f"/v1/admin/users/{alice}/disconnect", {})).status_code == 200
     assert await screen.until_closed() == 4010
     async with asyncio.timeout(10):
         while (await caller.get("/v1/users/me/balances")).status_code != 401:
@@ -98,15 +116,13 @@ async def test_who_is_sent_away_by_one_is_sent_away_by_both(
     await screen.leave()
 
 
-async def test_a_pause_holds_for_both(
-    server: StartServer, go_outside: Go, database_url: str
-) -> None:
-    one = await go_outside(await server(database_url=database_url, env=FAST))
-    two = await go_outside(await server(database_url=database_url, env=FAST))
+async def test_a_pause_holds_for_both(one: Outside, two: Outside) -> None:
     accepted(await two.admin.deposit("alice", "1"))
     assert (await one.root.post("/v1/admin/pause", {})).status_code == 200
-    refused(await two.admin.deposit("alice", "1"), 503, "paused")
-    assert (await two.root.post("/v1/admin/resume", {})).status_code == 200
+    try:
+        refused(await two.admin.deposit("alice", "1"), 503, "paused")
+    finally:
+        assert (await two.root.post("/v1/admin/resume", {})).status_code == 200
     accepted(await one.admin.deposit("alice", "1"))
 
 
