@@ -17,6 +17,7 @@ Processes:
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
@@ -30,6 +31,12 @@ from .services.chromium import FLAGS, find_chromium
 from .services.postgres import PostgresServer
 from .services.proxy import PostgresProxy
 from .services.server import COMMAND, SECRET, RunningServer, server_environment
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """A run in the background ignores SIGINT, and so would every process that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
