@@ -24,27 +24,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from tallywire.ledger import (
-    BalanceManager,
-    Batch,
-    Details,
-    LedgerError,
-    TransactionType,
-    changes,
-    errors,
-    open_ledger,
-    open_ledger_sync,
-)
-from tallywire.ledger.errors import (
+from tallywire import (
     AlongsideFailed,
+    BalanceManager,
     Conflict,
     IdempotencyKeyReused,
     InsufficientFunds,
     InvalidAmount,
     InvalidRequest,
+    LedgerError,
+    TransactionType,
     UnknownAsset,
     UnknownBook,
+    open_ledger,
+    open_ledger_sync,
 )
+from tallywire.ledger import Batch, Details, changes, errors
 
 from .journeys.client import Accounts, check_update
 
