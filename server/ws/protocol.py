@@ -25,7 +25,7 @@ from .messages import Connect, Request, UnreadableMessage, read_connect, read_me
 if TYPE_CHECKING:
     from ..auth import Principal
 
-REFUSED_WITHIN = 1.0
+REFUSED_WITHIN = 5.0
 
 # The last second of the year 9999, beyond which there are no datetimes.
 _LAST_SECOND = 253_402_300_799
