@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -100,6 +101,7 @@ class Database:
         self.dialect = self.url.get_backend_name()
         if self.dialect == "sqlite":
             _make_folder(Path(str(self.url.database)))
+            _check_opens(str(self.url.database))
             self.writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=2)
             self.reader = _sqlite_engine(self.url, "BEGIN", pool_size=readers)
         else:
@@ -195,6 +197,14 @@ def _make_folder(file: Path) -> None:
         raise DatabaseUnavailable(
             f"cannot make the folder {file.parent}: {error.strerror}"
         ) from error
+
+
+def _check_opens(file: str) -> None:
+    # The driver opens in a thread, which outlives a failure: fail before there is one.
+    try:
+        sqlite3.connect(file).close()
+    except sqlite3.Error as error:
+        raise DatabaseUnavailable(f"cannot open {file}: {error}") from error
 
 
 def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
