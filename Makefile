@@ -23,7 +23,7 @@ run: install
 
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
