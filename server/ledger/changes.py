@@ -3,12 +3,13 @@ What the ledger is asked to do: a Change, checked as far as it can be without th
 
 Every function here takes the outside's terms (decimal strings, own sense) and returns a
 Change in the ledger's (minor units, credit-positive legs), or raises the LedgerError that
-names what is wrong.
+names what is wrong. An amount that is refused does not raise: the Change carries the refusal,
+since the account's status comes before it (contract, section 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -20,7 +21,7 @@ from msgspec import Struct
 from .accounts import AccountKey, check_user_id
 from .catalog import Asset, Book, Catalog
 from .clock import parse_rfc3339, rfc3339
-from .errors import InvalidAmount, InvalidRequest
+from .errors import InvalidAmount, InvalidRequest, LedgerError
 from .money import parse_amount, split_by_weight
 from .transaction_types import TransactionType
 
@@ -113,7 +114,9 @@ class Change(Struct, frozen=True, kw_only=True):
     One transaction to be. metadata and internal: compact JSON text; effective_at: RFC 3339
     with microseconds, or None; fingerprint: hash of all that makes it this request;
     assets: those of its amounts, with the scale by which these were read;
-    account_keys: every account that it may touch; size: about how many bytes its updates take.
+    account_keys: every account that it may touch; size: about how many bytes its updates take;
+    refusal: why it is refused where nothing that comes before forbids it; its amounts are then
+    stand-ins in the direction asked for, and its fingerprint is nobody's.
     """
 
     type: TransactionType
@@ -131,6 +134,7 @@ class Change(Struct, frozen=True, kw_only=True):
     account_keys: tuple[AccountKey, ...]
     size: int
     alongside: tuple[Executable, ...] = ()
+    refusal: LedgerError | None = None
 
 
 def directed(
@@ -148,8 +152,8 @@ def directed(
     sign = kind.sign(in_book.side)
     if sign == 0:
         raise InvalidRequest(f"{kind.name!r} has no direction of its own: give a signed amount")
-    minor = _positive(magnitude, of_asset)
-    return _single(kind, in_book, of_asset, user_id, sign * minor, details)
+    minor, refusal = _or_stand_in(1, lambda: _positive(magnitude, of_asset))
+    return _single(kind, in_book, of_asset, user_id, sign * minor, details, refusal)
 
 
 def signed(
@@ -164,16 +168,10 @@ def signed(
 ) -> Change:
     """A change of one user's balance by `amount`, in the account's own sense, not zero."""
     in_book, of_asset = _place(catalog, kind, book, asset)
-    minor = parse_amount(amount, of_asset.scale)
-    if minor == 0:
-        raise InvalidAmount("the amount is zero", pointer="/amount")
     sign = kind.sign(in_book.side)
-    if sign and (minor > 0) != (sign > 0):
-        wanted = "positive" if sign > 0 else "negative"
-        raise InvalidAmount(
-            f"a {kind.name} is {wanted} in the account's own sense", pointer="/amount"
-        )
-    return _single(kind, in_book, of_asset, user_id, minor, details)
+    stand_in = sign or (-1 if str(amount).startswith("-") else 1)
+    minor, refusal = _or_stand_in(stand_in, lambda: _signed(amount, of_asset, kind, sign))
+    return _single(kind, in_book, of_asset, user_id, minor, details, refusal)
 
 
 def moved(
@@ -189,9 +187,11 @@ def moved(
 ) -> Change:
     """A change by a positive `magnitude` in the direction `sign` (1 or -1), own sense."""
     in_book, of_asset = _place(catalog, kind, book, asset)
-    if kind.sign(in_book.side) not in (0, sign):
-        raise InvalidAmount(f"a {kind.name} moves the other way", pointer="/amount")
-    return _single(kind, in_book, of_asset, user_id, sign * _positive(magnitude, of_asset), details)
+    minor, refusal = _or_stand_in(1, lambda: _positive(magnitude, of_asset))
+    direction = kind.sign(in_book.side) or sign
+    if direction != sign:
+        refusal = InvalidAmount(f"a {kind.name} moves the other way", pointer="/amount")
+    return _single(kind, in_book, of_asset, user_id, direction * minor, details, refusal)
 
 
 def transfer(
@@ -213,8 +213,9 @@ def transfer(
     target = AccountKey(book, check_user_id(to_user, "/to_user"), asset)
     if source == target:
         raise InvalidRequest("a transfer needs two different users", pointer="/to_user")
-    minor = _positive(amount, of_asset)
-    return _change(kind, of_asset, Post((Leg(source, -minor), Leg(target, minor))), details)
+    minor, refusal = _or_stand_in(1, lambda: _positive(amount, of_asset))
+    legs = (Leg(source, -minor), Leg(target, minor))
+    return _change(kind, of_asset, Post(legs), details, refusal)
 
 
 def set_balance(
@@ -232,10 +233,12 @@ def set_balance(
     _, of_asset = _place(catalog, kind, book, asset)
     if kind.direction != "either" or kind.counter in (None, "user"):
         raise InvalidRequest(f"{kind.name!r} cannot set a balance")
-    minor = parse_amount(new_balance, of_asset.scale, pointer="/new_balance")
+    minor, refusal = _or_stand_in(
+        0, lambda: parse_amount(new_balance, of_asset.scale, pointer="/new_balance")
+    )
     key = AccountKey(book, check_user_id(user_id), asset)
     counter = AccountKey(book, _counter(kind), asset)
-    return _change(kind, of_asset, SetBalance(key, counter, minor, if_seq), details)
+    return _change(kind, of_asset, SetBalance(key, counter, minor, if_seq), details, refusal)
 
 
 def shared_charge(
@@ -261,14 +264,14 @@ def shared_charge(
         raise InvalidRequest("a user has one share", pointer="/shares")
     if min(weights) < 0 or sum(weights) == 0:
         raise InvalidRequest("weights are 0 or more, not all 0", pointer="/shares")
-    minor = _positive(amount, of_asset)
+    minor, refusal = _or_stand_in(1, lambda: _positive(amount, of_asset))
     to_stored = sign * in_book.stored_sign
     legs = [
         Leg(AccountKey(book, user, asset), to_stored * part)
         for user, part in zip(users, split_by_weight(minor, weights), strict=True)
     ]
     legs.append(Leg(AccountKey(book, _counter(kind), asset), -to_stored * minor))
-    return _change(kind, of_asset, Post(tuple(legs)), details)
+    return _change(kind, of_asset, Post(tuple(legs)), details, refusal)
 
 
 def open_account(
@@ -286,9 +289,8 @@ def open_account(
     key = AccountKey(book, check_user_id(user_id), asset)
     if "status" in settings:
         raise InvalidRequest("a new account is active", pointer="/status")
-    return _change(
-        kind, of_asset, OpenAccount(key, _settings(in_book, of_asset, settings)), details
-    )
+    checked, refusal = _settings(in_book, of_asset, settings)
+    return _change(kind, of_asset, OpenAccount(key, checked), details, refusal)
 
 
 def change_account(
@@ -306,9 +308,8 @@ def change_account(
     key = AccountKey(book, check_user_id(user_id), asset)
     if not settings:
         raise InvalidRequest("nothing to change: name at least one setting")
-    return _change(
-        kind, of_asset, ChangeAccount(key, _settings(in_book, of_asset, settings)), details
-    )
+    checked, refusal = _settings(in_book, of_asset, settings)
+    return _change(kind, of_asset, ChangeAccount(key, checked), details, refusal)
 
 
 def _place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tuple[Book, Asset]:
@@ -333,8 +334,34 @@ def _positive(magnitude: Amount, asset: Asset) -> int:
     return minor
 
 
+def _signed(amount: Amount, asset: Asset, kind: TransactionType, sign: int) -> int:
+    minor = parse_amount(amount, asset.scale)
+    if minor == 0:
+        raise InvalidAmount("the amount is zero", pointer="/amount")
+    if sign and (minor > 0) != (sign > 0):
+        wanted = "positive" if sign > 0 else "negative"
+        raise InvalidAmount(
+            f"a {kind.name} is {wanted} in the account's own sense", pointer="/amount"
+        )
+    return minor
+
+
+def _or_stand_in(stand_in: int, read: Callable[[], int]) -> tuple[int, InvalidAmount | None]:
+    """The minor units that `read` gives; where it refuses them, `stand_in` and the refusal."""
+    try:
+        return read(), None
+    except InvalidAmount as refusal:
+        return stand_in, refusal
+
+
 def _single(
-    kind: TransactionType, book: Book, asset: Asset, user_id: str, own: int, details: Details
+    kind: TransactionType,
+    book: Book,
+    asset: Asset,
+    user_id: str,
+    own: int,
+    details: Details,
+    refusal: InvalidAmount | None,
 ) -> Change:
     counter = _counter(kind)
     if counter == "user":
@@ -344,11 +371,14 @@ def _single(
         Leg(AccountKey(book.name, check_user_id(user_id), asset.code), stored),
         Leg(AccountKey(book.name, counter, asset.code), -stored),
     )
-    return _change(kind, asset, Post(legs), details)
+    return _change(kind, asset, Post(legs), details, refusal)
 
 
-def _settings(book: Book, asset: Asset, settings: Mapping[str, Any]) -> dict[str, int | str | None]:
+def _settings(
+    book: Book, asset: Asset, settings: Mapping[str, Any]
+) -> tuple[dict[str, int | str | None], InvalidAmount | None]:
     checked: dict[str, int | str | None] = {}
+    refusal: InvalidAmount | None = None
     for name, value in settings.items():
         pointer = f"/{name}"
         if name == "status":
@@ -358,15 +388,24 @@ def _settings(book: Book, asset: Asset, settings: Mapping[str, Any]) -> dict[str
         elif name in ("floor", "suspend_below", "alert_below"):
             if book.side == "debit" and name != "alert_below" and value is not None:
                 raise InvalidRequest(f"a debit book has no {name}", pointer=pointer)
-            checked[name] = (
-                None if value is None else parse_amount(value, asset.scale, pointer=pointer)
-            )
+            try:
+                checked[name] = (
+                    None if value is None else parse_amount(value, asset.scale, pointer=pointer)
+                )
+            except InvalidAmount as refused:
+                refusal = refusal or refused
         else:
             raise InvalidRequest(f"there is no setting {name!r}", pointer=pointer)
-    return checked
+    return checked, refusal
 
 
-def _change(kind: TransactionType, asset: Asset, intent: Intent, details: Details) -> Change:
+def _change(
+    kind: TransactionType,
+    asset: Asset,
+    intent: Intent,
+    details: Details,
+    refusal: InvalidAmount | None,
+) -> Change:
     description = check_text(details.description, "description", LONGEST_DESCRIPTION)
     reference = (
         None
@@ -403,11 +442,12 @@ def _change(kind: TransactionType, asset: Asset, intent: Intent, details: Detail
         actor=check_text(details.actor, "actor", LONGEST_ACTOR),
         actor_role=check_text(details.actor_role, "actor_role", LONGEST_ACTOR),
         key=details.key,
-        fingerprint=fingerprint,
+        fingerprint="" if refusal is not None else fingerprint,
         assets=(asset,),
         account_keys=keys,
         size=size,
         alongside=details.alongside,
+        refusal=refusal,
     )
 
 

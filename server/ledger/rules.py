@@ -108,6 +108,7 @@ def _post(
     for refuse in (_refuse_closed, _refuse_frozen, _refuse_suspended):
         for account, leg in zip(opened, user_legs, strict=True):
             refuse(account, leg, change.type)
+    _refuse_amount(change)
     entries = [
         _moved(account, leg, change.type, catalog, transaction_id)
         for account, leg in zip(opened, user_legs, strict=True)
@@ -155,6 +156,7 @@ def _settings(
     closing = intent.settings.get("status") == "closed"
     if account.status == "closed" and "status" not in intent.settings:
         raise AccountClosed
+    _refuse_amount(change)
     if closing and (account.balance or account.held):
         raise Conflict("only an account with a zero balance and nothing held can be closed")
     after = replace(account, **intent.settings)
@@ -186,6 +188,13 @@ def _refuse_suspended(account: Account, leg: Leg, kind: TransactionType) -> None
     takes = leg.amount < 0 or leg.held_change > 0
     if account.status == "suspended" and takes and not kind.passes_status:
         raise AccountSuspended(f"{account.key.name} is suspended")
+
+
+def _refuse_amount(change: Change) -> None:
+    refusal = change.refusal
+    if refusal is not None:
+        # A new one: a change may be decided again, and whoever catches it may add to it.
+        raise type(refusal)(refusal.detail, pointer=refusal.pointer, **refusal.extra)
 
 
 def _refuse_overdraft(entry: Entry, catalog: Catalog) -> None:

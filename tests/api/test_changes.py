@@ -200,6 +200,20 @@ async def test_a_deposit_that_cannot_be_is_refused(
     assert answer.json()["instance"] == "/v1/deposits"
 
 
+@pytest.mark.parametrize("amount", ["0", "-1", "x", "1.0000000", "99999999999999999999"])
+async def test_the_account_is_looked_at_before_the_amount(edge: Edge, amount: str) -> None:
+    await edge.fund("alice")
+    path = "/v1/admin/accounts/main/alice/USDT"
+    assert (await edge.call("PATCH", path, json={"status": "frozen"})).status_code == 201
+    await edge.call("PUT", "/v1/admin/books/flats", json={"accounts": "strict"})
+    body = {"user_id": "alice", "asset": "USDT", "amount": amount}
+    for book, status, code in (("main", 409, "account_frozen"), ("flats", 422, "unknown_user")):
+        answer = await edge.post("/v1/deposits", body | {"book": book})
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    absent = await edge.call("PATCH", path.replace("alice", "bob"), json={"floor": "x"})
+    assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
+
+
 async def test_accounts_are_made_and_set(edge: Edge) -> None:
     body = {"book": "main", "user_id": "a/b", "asset": "COIN", "floor": "-5"}
     made = await edge.post("/v1/admin/accounts", body)

@@ -54,6 +54,20 @@ async def test_idempotent_conflict_inside_a_batch(ledger: BalanceManager) -> Non
     assert told(outcomes) == [1, reused, reused, reused, 1]
 
 
+async def test_what_is_no_amount_is_another_request(ledger: BalanceManager) -> None:
+    """IDEMPOTENT_CONFLICT: the key is looked up before the amount, which is refused on its own."""
+    outcomes = await together(
+        ledger,
+        deposit(ledger, "alice", "0.000001", key="k"),
+        deposit(ledger, "alice", "x", key="k"),
+        deposit(ledger, "alice", "x", key="unused"),
+        deposit(ledger, "alice", "0", key="unused"),
+        deposit(ledger, "alice", "5", key="unused"),
+    )
+    no_amount = "invalid_amount"
+    assert told(outcomes) == [1, "idempotency_key_reused", no_amount, no_amount, 2]
+
+
 async def test_idempotent_replay_of_many_at_once(ledger: BalanceManager) -> None:
     outcomes = await together(ledger, *(deposit(ledger, "alice", key="k") for _ in range(100)))
     assert set(told(outcomes)) == {1}

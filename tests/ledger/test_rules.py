@@ -27,7 +27,9 @@ from tallywire.ledger.changes import (
     OpenAccount,
     Post,
     SetBalance,
+    change_account,
     directed,
+    open_account,
 )
 from tallywire.ledger.digest import GENESIS
 from tallywire.ledger.money import LARGEST
@@ -370,6 +372,54 @@ def test_precedence_of_the_amount() -> None:
     desk.set("alice", status="frozen")
     assert code_of(lambda: desk.move(TYPES["charge"], Move("alice", -1))) == "account_frozen"
     assert code_of(lambda: desk.decide(asked(TYPES["adjustment"], top))) == "account_frozen"
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "x", "1.001"])
+def test_what_is_no_amount_is_refused_after_the_status_and_before_funds(amount: str) -> None:
+    def withdraw(book: str = "main") -> Change:
+        place = {"asset": "USD", "book": book, "details": Details()}
+        return directed(CATALOG, TYPES["withdrawal"], "alice", amount, **place)  # type: ignore[arg-type]
+
+    desk = Desk("main")
+    desk.move(TYPES["deposit"], Move("alice", 0))
+    assert code_of(lambda: desk.decide(withdraw())) == "invalid_amount"
+    for status in ("suspended", "frozen", "closed"):
+        desk.accounts[desk.key("alice")] = replace(desk.account("alice"), status=status)
+        assert code_of(lambda: desk.decide(withdraw())) == f"account_{status}"
+    strict = Desk("strict")
+    assert code_of(lambda: strict.decide(withdraw("strict"))) == "unknown_user"
+
+
+def test_what_is_no_threshold_is_refused_after_the_account() -> None:
+    def settle(make: Any, kind: str) -> Change:
+        place = {"asset": "USD", "book": "main", "details": Details()}
+        change = make(CATALOG, TYPES[kind], "alice", **place, settings={"floor": "x"})
+        assert isinstance(change, Change)
+        return change
+
+    desk = Desk("main")
+    changed = settle(change_account, "account_changed")
+    assert code_of(lambda: desk.decide(changed)) == "not_found"
+    assert code_of(lambda: desk.decide(settle(open_account, "account_opened"))) == "invalid_amount"
+    desk.move(TYPES["deposit"], Move("alice", 0))
+    assert code_of(lambda: desk.decide(changed)) == "invalid_amount"
+    desk.set("alice", status="closed")
+    assert code_of(lambda: desk.decide(changed)) == "account_closed"
+
+
+def test_a_refusal_is_not_shared_by_those_who_catch_it() -> None:
+    change = replace(
+        asked(TYPES["deposit"], Post(())), refusal=LedgerError("no", pointer="/amount")
+    )
+    caught = []
+    for _ in range(2):
+        with pytest.raises(LedgerError) as refused:
+            Desk("main").decide(change)
+        refused.value.extra["item"] = 1
+        caught.append(refused.value)
+    assert caught[0] is not caught[1]
+    assert change.refusal is not None
+    assert change.refusal.extra == {}
 
 
 def test_totals_have_a_range_too() -> None:
