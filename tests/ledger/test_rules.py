@@ -549,3 +549,14 @@ def test_dates_of_the_book(
     desk = Desk("main", replace(CATALOG, books={"main": book}))
     post = Post((Leg(desk.key("alice"), 1), Leg(desk.key("@world"), -1)))
     assert code_of(lambda: desk.decide(asked(TYPES["deposit"], post, effective_at))) == code
+
+
+@pytest.mark.parametrize("period", [{"starts_on": "2026-06-01"}, {"closed_through": "2026-12-31"}])
+def test_the_period_of_a_book_binds_only_what_moves(period: dict[str, str]) -> None:
+    """An account is prepared before its book starts, and frozen after it is closed."""
+    books = {"main": replace(CATALOG.books["main"], **period)}
+    desk = Desk("main", replace(CATALOG, books=books))
+    desk.decide(asked(TYPES["account_opened"], OpenAccount(desk.key("alice"), {})))
+    assert desk.set("alice", status="frozen").entries[0].after.status == "frozen"
+    desk.set("alice", status="active")
+    assert code_of(lambda: desk.move(TYPES["deposit"], Move("alice", 1))) == "invalid_request"
