@@ -68,7 +68,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
     signing = settings.secrets or (secrets.token_hex(32),)
     revocations = Revocations()
     async with AsyncExitStack() as stack:
-        bus = open_bus(settings.redis_url)
+        bus = open_bus(settings.redis_url, signing)
         await bus.start()
         stack.push_async_callback(bus.close)
         manager = await stack.enter_async_context(
