@@ -23,6 +23,8 @@ from .ledger.changes import Details, IdempotencyKey
 from .ledger.clock import Clock, SystemClock
 from .ledger.errors import LedgerError
 from .ledger.updates import Batch
+from .operations.scheduled import scheduled_jobs
+from .operations.scheduler import Scheduler
 from .settings import Settings
 from .sync.balance import sync_balance_across_all_systems
 from .sync.bus import Bus, open_bus
@@ -82,6 +84,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
         manager.on_commit(_announcer(feed, bus))
         if settings.development:
             await make_first_users(manager)
+            await stack.enter_async_context(_scheduling(manager))
         await _learn_revocations(manager, revocations, hub)
         stack.push_async_callback(
             _cancelled, asyncio.create_task(_follow_others(manager, revocations, hub))
@@ -97,6 +100,35 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             feed=feed,
             hub=hub,
         )
+
+
+@asynccontextmanager
+async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """
+    A worker: takes part in the scheduled jobs until the block ends, and serves nobody.
+
+    Raises LedgerError where the database cannot be opened or its schema does not fit.
+    """
+    async with AsyncExitStack() as stack:
+        bus = open_bus(settings.redis_url, settings.secrets or (secrets.token_hex(32),))
+        await bus.start()
+        stack.push_async_callback(bus.close)
+        manager = await stack.enter_async_context(
+            open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
+        )
+        manager.on_commit(lambda batch: sync_balance_across_all_systems(batch, bus))
+        await stack.enter_async_context(_scheduling(manager))
+        yield
+
+
+@asynccontextmanager
+async def _scheduling(manager: BalanceManager) -> AsyncIterator[None]:
+    scheduler = Scheduler(manager.leases, secrets.token_hex(8), scheduled_jobs(manager))
+    running = asyncio.create_task(scheduler.run())
+    try:
+        yield
+    finally:
+        await _cancelled(running)
 
 
 def _announcer(feed: Feed, bus: Bus) -> Callable[[Batch], Awaitable[None]]:

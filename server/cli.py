@@ -172,6 +172,25 @@ def _announce(app: Starlette, settings: Settings, url: str) -> None:
 
 
 @cli.command()
+def worker() -> None:
+    """
+    Do the work that comes round by itself, until SIGTERM or Ctrl-C.
+
+    Of several workers one does it, and another takes over within 15 seconds where it fails. In
+    development mode the server does it.
+
+    \b
+    DATABASE_URL=postgresql://... TALLYWIRE_SECRET=... tallywire worker
+    """
+    from .logs import configure_logging
+    from .working import work
+
+    settings = _settings()
+    configure_logging(settings.log)
+    work(settings, started=lambda: click.echo("Tallywire's worker runs."))
+
+
+@cli.command()
 def upgrade() -> None:
     """
     Bring the database's schema up to this program; a new database gets its first one.

@@ -19,7 +19,18 @@ from .conftest import RunTallywire, StartServer
 from .services.postgres import PostgresServer
 from .services.server import COMMAND, SECRET, server_environment
 
-COMMANDS = ["serve", "upgrade", "token", "asset", "book", "verify", "pause", "resume", "watch"]
+COMMANDS = [
+    "serve",
+    "worker",
+    "upgrade",
+    "token",
+    "asset",
+    "book",
+    "verify",
+    "pause",
+    "resume",
+    "watch",
+]
 
 
 def _one_line(done: subprocess.CompletedProcess[str]) -> str:
