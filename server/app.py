@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -30,7 +31,7 @@ from .sync.balance import sync_balance_across_all_systems
 from .sync.bus import Bus, open_bus
 from .sync.feed import Feed
 from .ws.endpoint import websocket_endpoint
-from .ws.hub import Hub
+from .ws.hub import Elsewhere, Hub
 
 _log = structlog.get_logger(__name__)
 
@@ -77,7 +78,13 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
         )
         feed = Feed(manager.reader, bus)
-        hub = Hub(manager.reader, feed, clock, user_connections=settings.user_connections)
+        hub = Hub(
+            manager.reader,
+            feed,
+            clock,
+            user_connections=settings.user_connections,
+            elsewhere=await _counts(settings, stack),
+        )
         await feed.start()
         stack.push_async_callback(feed.close)
         stack.push_async_callback(hub.shutdown)
@@ -86,6 +93,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             await make_first_users(manager)
             await stack.enter_async_context(_scheduling(manager))
         await _learn_revocations(manager, revocations, hub)
+        bus.subscribe_revocations(partial(_revoke, revocations, hub))
         stack.push_async_callback(
             _cancelled, asyncio.create_task(_follow_others(manager, revocations, hub))
         )
@@ -162,10 +170,26 @@ async def make_first_users(manager: BalanceManager) -> None:
     await manager.post_many(first, atomic=True)
 
 
+async def _counts(settings: Settings, stack: AsyncExitStack) -> Elsewhere | None:
+    """The counts of connections in every process, until `stack` closes; None without Redis."""
+    if settings.redis_url is None:
+        return None
+    from .sync.connection_counts import ConnectionCounts
+
+    counts = ConnectionCounts(settings.redis_url, settings.user_connections)
+    await counts.start()
+    stack.push_async_callback(counts.close)
+    return counts
+
+
 async def _learn_revocations(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
     for user_id, at in (await manager.access.load_revocations()).items():
-        if revocations.revoke(user_id, at):
-            hub.disconnect(user_id)
+        _revoke(revocations, hub, user_id, at)
+
+
+def _revoke(revocations: Revocations, hub: Hub, user_id: str, at: int) -> None:
+    if revocations.revoke(user_id, at):
+        hub.disconnect(user_id)
 
 
 async def _follow_others(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:

@@ -86,6 +86,9 @@ class Supervisor:
     async def _keep_one(self) -> None:
         while not self._stopping.is_set():
             served, code = await self._run_one()
+            if self._stopping.is_set() and not served:
+                # It was told to stop before it could mind that: it had nothing to drain.
+                return
             if self._stopping.is_set() or not self._announced:
                 self._code = self._code or (code if code >= 0 else 1)
                 self._stop()

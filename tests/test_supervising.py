@@ -128,6 +128,30 @@ async def test_workers_go_with_a_supervisor_that_is_killed(running: Running) -> 
     assert sorted(said) == sorted(f"drained {pid}" for pid in running.workers)
 
 
+async def test_a_worker_that_just_starts_may_be_stopped(running: Running, tmp_path: Path) -> None:
+    # It hangs before it says anything, and SIGTERM ends it as it ends any program.
+    (tmp_path / "worker.py").write_text("import time; time.sleep(60)")
+    before = set(running.workers)
+    os.kill(running.workers.pop(), signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not any(_runs_worker(pid) for pid in _children(running.process.pid) - before):
+            await asyncio.sleep(0.02)
+    running.process.terminate()
+    code, said = await running.ended()
+    assert code == 0
+    assert [line for line in said if line.startswith("drained")] == [
+        f"drained {running.workers[0]}"
+    ]
+
+
+def _children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def _runs_worker(pid: int) -> bool:
+    return b"worker.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 async def test_where_a_worker_cannot_start_nothing_goes_on(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text("import sys; sys.exit('Error: no database')")
     running = await _start(tmp_path)
