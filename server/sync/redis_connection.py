@@ -43,9 +43,14 @@ async def connected(url: str, name: str) -> AsyncIterator[AbstractConnection]:
     try:
         async with asyncio.timeout(WITHIN):
             await connection.connect()  # type: ignore[no-untyped-call]
-        yield connection
+        assert connection._writer is not None
+        transport = connection._writer.transport
+        try:
+            yield connection
+        finally:
+            # What a frozen peer has not taken would keep the socket open for as long as it likes.
+            transport.abort()
     finally:
-        # A peer that takes nothing more is given up after `WITHIN`.
         with suppress(RedisError):
             await connection.disconnect()
 
