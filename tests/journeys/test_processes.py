@@ -327,6 +327,22 @@ async def test_by_the_bus_a_change_is_on_the_other_process_at_once(pair: list[Ou
     assert delays[25] < 0.1, delays
 
 
+@pytest.mark.parametrize("outage", ["kill9", "pause"])
+async def test_a_quiet_screen_is_up_to_date_soon_without_redis(
+    pair: list[Outside], redis_server: RedisServer, outage: str
+) -> None:
+    one, two = pair
+    async with two.screen("alice") as screen:
+        await _delay(one, screen)
+        await asyncio.to_thread(getattr(redis_server, outage))
+        assert await _delay(one, screen) < SHOWN_WITHIN
+        for place in pair:
+            await _ready(place, "degraded", SHOWN_WITHIN)
+        delays = [await _delay(one, screen) for _ in range(5)]
+        # Nothing tells it: it asks the journal five times a second.
+        assert sum(delays) / len(delays) < 0.5, delays
+
+
 async def test_sent_away_from_every_process_at_once(
     server: StartServer,
     go_outside: Go,
