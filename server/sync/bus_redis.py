@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from redis.asyncio.connection import AbstractConnection
 
@@ -46,6 +47,8 @@ class RedisBus:
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
         self._up = asyncio.Event()
         self._strangers = False
         self._closing = False
@@ -66,10 +69,14 @@ class RedisBus:
             _log.warning("the bus is not up yet: going on without it")
 
     async def close(self) -> None:
-        """Stop delivering and let go of every connection."""
+        """Stop delivering, send what waits if that goes soon, and let go of every connection."""
         self._subscribers.clear()
         self._revoked.clear()
         self._changed.clear()
+        if self.is_up:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WITHIN):
+                    await self._all_sent.wait()
         self._closing = True
         if self._running is not None:
             self._running.cancel()
@@ -145,11 +152,14 @@ class RedisBus:
             await pipeline(
                 publisher, *(("PUBLISH", channel, message) for channel, message in waiting)
             )
+            if not self._waiting:
+                self._all_sent.set()
 
     async def _beat(self) -> None:
         # What waited when the last link broke is old news: the journal has it.
         self._waiting.clear()
         self._waiting_bytes = 0
+        self._all_sent.set()
         while True:
             self._waiting.append((self._heartbeats, b""))
             self._wake.set()
@@ -161,6 +171,7 @@ class RedisBus:
             return
         self._waiting.append((channel, message))
         self._waiting_bytes += len(message)
+        self._all_sent.clear()
         self._wake.set()
 
     def _receive(self, channel: str, message: bytes) -> None:

@@ -155,6 +155,17 @@ async def test_after_close_nobody_is_told_and_publishing_harms_nobody(opened: Op
     assert heard.batches == [] and heard.revoked == []
 
 
+async def test_what_was_published_before_the_close_arrives(opened: Open) -> None:
+    one, two = await opened(), await opened()
+    heard, journal = Heard(two), Journal()
+    batches = [journal.commit("alice") for _ in range(50)]
+    for batch in batches:
+        await one.publish(batch)
+    await one.close()
+    await heard.until(lambda: len(heard.batches) == 50)
+    assert heard.batches == batches
+
+
 # Splitting, without any bus.
 
 
