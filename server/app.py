@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -23,12 +24,14 @@ from .ledger.changes import Details, IdempotencyKey
 from .ledger.clock import Clock, SystemClock
 from .ledger.errors import LedgerError
 from .ledger.updates import Batch
+from .operations.scheduled import scheduled_jobs
+from .operations.scheduler import Scheduler
 from .settings import Settings
 from .sync.balance import sync_balance_across_all_systems
 from .sync.bus import Bus, open_bus
 from .sync.feed import Feed
 from .ws.endpoint import websocket_endpoint
-from .ws.hub import Hub
+from .ws.hub import Elsewhere, Hub
 
 _log = structlog.get_logger(__name__)
 
@@ -68,21 +71,29 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
     signing = settings.secrets or (secrets.token_hex(32),)
     revocations = Revocations()
     async with AsyncExitStack() as stack:
-        bus = open_bus(settings.redis_url)
+        bus = open_bus(settings.redis_url, signing)
         await bus.start()
         stack.push_async_callback(bus.close)
         manager = await stack.enter_async_context(
             open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
         )
         feed = Feed(manager.reader, bus)
-        hub = Hub(manager.reader, feed, clock, user_connections=settings.user_connections)
+        hub = Hub(
+            manager.reader,
+            feed,
+            clock,
+            user_connections=settings.user_connections,
+            elsewhere=await _counts(settings, stack),
+        )
         await feed.start()
         stack.push_async_callback(feed.close)
         stack.push_async_callback(hub.shutdown)
         manager.on_commit(_announcer(feed, bus))
         if settings.development:
             await make_first_users(manager)
+            await stack.enter_async_context(_scheduling(manager))
         await _learn_revocations(manager, revocations, hub)
+        bus.subscribe_revocations(partial(_revoke, revocations, hub))
         stack.push_async_callback(
             _cancelled, asyncio.create_task(_follow_others(manager, revocations, hub))
         )
@@ -97,6 +108,35 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             feed=feed,
             hub=hub,
         )
+
+
+@asynccontextmanager
+async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """
+    A worker: takes part in the scheduled jobs until the block ends, and serves nobody.
+
+    Raises LedgerError where the database cannot be opened or its schema does not fit.
+    """
+    async with AsyncExitStack() as stack:
+        bus = open_bus(settings.redis_url, settings.secrets or (secrets.token_hex(32),))
+        await bus.start()
+        stack.push_async_callback(bus.close)
+        manager = await stack.enter_async_context(
+            open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
+        )
+        manager.on_commit(lambda batch: sync_balance_across_all_systems(batch, bus))
+        await stack.enter_async_context(_scheduling(manager))
+        yield
+
+
+@asynccontextmanager
+async def _scheduling(manager: BalanceManager) -> AsyncIterator[None]:
+    scheduler = Scheduler(manager.leases, secrets.token_hex(8), scheduled_jobs(manager))
+    running = asyncio.create_task(scheduler.run())
+    try:
+        yield
+    finally:
+        await _cancelled(running)
 
 
 def _announcer(feed: Feed, bus: Bus) -> Callable[[Batch], Awaitable[None]]:
@@ -130,10 +170,26 @@ async def make_first_users(manager: BalanceManager) -> None:
     await manager.post_many(first, atomic=True)
 
 
+async def _counts(settings: Settings, stack: AsyncExitStack) -> Elsewhere | None:
+    """The counts of connections in every process, until `stack` closes; None without Redis."""
+    if settings.redis_url is None:
+        return None
+    from .sync.connection_counts import ConnectionCounts
+
+    counts = ConnectionCounts(settings.redis_url, settings.user_connections)
+    await counts.start()
+    stack.push_async_callback(counts.close)
+    return counts
+
+
 async def _learn_revocations(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:
     for user_id, at in (await manager.access.load_revocations()).items():
-        if revocations.revoke(user_id, at):
-            hub.disconnect(user_id)
+        _revoke(revocations, hub, user_id, at)
+
+
+def _revoke(revocations: Revocations, hub: Hub, user_id: str, at: int) -> None:
+    if revocations.revoke(user_id, at):
+        hub.disconnect(user_id)
 
 
 async def _follow_others(manager: BalanceManager, revocations: Revocations, hub: Hub) -> None:

@@ -14,6 +14,8 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
+from .supervising import end_with_supervisor
+
 # The largest message that a client may send, in bytes.
 _LARGEST_MESSAGE = 64 * 1024
 # How long open requests may go on after a signal, in seconds.
@@ -63,12 +65,14 @@ def serve(
     *,
     started: Callable[[], None],
     drain: Callable[[], Awaitable[None]],
+    supervised: bool = False,
 ) -> None:
     """
     Run `app` with its lifespan until SIGTERM or SIGINT, then drain.
 
     started: called once connections are taken. drain: awaited once no new ones are, before
-    uvicorn closes the open ones. What the lifespan raises at the start is raised here.
+    uvicorn closes the open ones. supervised: drain too when the supervisor is gone. What the
+    lifespan raises at the start is raised here.
     """
     config = uvicorn.Config(
         app,
@@ -89,6 +93,10 @@ def serve(
     server = _Server(config, started, drain)
 
     async def run() -> None:
+        if supervised:
+            end_with_supervisor(
+                asyncio.get_running_loop(), lambda: server.handle_exit(signal.SIGTERM, None)
+            )
         async with app.router.lifespan_context(app):
             await server.serve([listener])
 

@@ -7,6 +7,8 @@ Databases, fresh for each test, dropped afterwards:
   empty_sqlite_url, empty_postgres_url, empty_database_url    nothing in them
   postgres_server             the run's one PostgreSQL (tests/services/postgres.py); do not stop it
   durable_postgres            one of the test's own, which flushes to disk; kill it as you like
+Redis:
+  redis_server                one of the test's own (tests/services/redis.py); kill it as you like
 Processes:
   server                      `running = await server(database_url=...)` (tests/services/server.py)
   tallywire                   `tallywire("verify", "--json", database_url=...)` runs the command
@@ -30,6 +32,7 @@ from playwright.async_api import Browser, async_playwright
 from .services.chromium import FLAGS, find_chromium
 from .services.postgres import PostgresServer
 from .services.proxy import PostgresProxy
+from .services.redis import RedisServer
 from .services.server import COMMAND, SECRET, RunningServer, server_environment
 
 
@@ -72,6 +75,19 @@ def durable_postgres(service_folder: Path) -> Iterator[PostgresServer]:
     finally:
         server.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for this test alone, running."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -92,5 +92,17 @@ async def test_a_commit_reaches_the_feed(tmp_path: Path) -> None:
         assert services.feed.position == receipt.position
 
 
+async def test_in_development_mode_the_server_does_the_scheduled_jobs(tmp_path: Path) -> None:
+    for secrets, does in (((), True), (("s" * 32,), False)):
+        app = create_app(settings_in(tmp_path, secrets=secrets))
+        async with app.router.lifespan_context(app):
+            leases = app.state.services.manager.leases
+            async with asyncio.timeout(5):
+                while does and await leases.take("scheduler", "another", 0):
+                    await asyncio.sleep(0.01)
+            assert await leases.take("scheduler", "another", 0) is not does
+            await leases.give_back("scheduler", "another")
+
+
 def test_nothing_is_built_before_the_start() -> None:
     assert not hasattr(create_app(Settings()).state, "services")

@@ -19,7 +19,18 @@ from .conftest import RunTallywire, StartServer
 from .services.postgres import PostgresServer
 from .services.server import COMMAND, SECRET, server_environment
 
-COMMANDS = ["serve", "upgrade", "token", "asset", "book", "verify", "pause", "resume", "watch"]
+COMMANDS = [
+    "serve",
+    "worker",
+    "upgrade",
+    "token",
+    "asset",
+    "book",
+    "verify",
+    "pause",
+    "resume",
+    "watch",
+]
 
 
 def _one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -121,7 +132,22 @@ class TestCannotRun:
         assert f"port {port} on 127.0.0.1 is taken" in line
 
     def test_many_workers(self, tallywire: RunTallywire) -> None:
-        assert "--workers" in _one_line(tallywire("serve", "--workers", "2"))
+        many, postgres = ("serve", "--workers", "2"), "postgresql://localhost/x"
+        redis = {"REDIS_URL": "redis://localhost"}
+        assert "PostgreSQL" in _one_line(tallywire(*many, env=redis))
+        assert "REDIS_URL" in _one_line(tallywire(*many, database_url=postgres))
+        line = _one_line(tallywire(*many, database_url=postgres, env=redis, secret=None))
+        assert "TALLYWIRE_SECRET" in line
+
+    def test_many_workers_that_cannot_start_say_why_once(
+        self, tallywire: RunTallywire, empty_postgres_url: str
+    ) -> None:
+        redis = {"REDIS_URL": "redis://127.0.0.1:1"}
+        url = empty_postgres_url.rpartition("/")[0] + "/no-such-database"
+        many = ("serve", "--port", "0", "--workers", "2")
+        done = tallywire(*many, database_url=url, env=redis)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+        assert (done.returncode, len(errors)) == (2, 1), done.stderr
 
     def test_a_development_token_without_a_server(self, tallywire: RunTallywire) -> None:
         with socket.socket() as unused:

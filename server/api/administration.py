@@ -34,6 +34,7 @@ async def disconnect_user(call: Call) -> Response:
     await services.manager.access.revoke(user_id, at)
     services.revocations.revoke(user_id, at)
     services.hub.disconnect(user_id)
+    await services.bus.publish_revocation(user_id, at)
     revoked_until = rfc3339(datetime.fromtimestamp(at, UTC))
     await services.manager.administration.record(
         call.principal.user_id, "disconnect", user_id, {"revoked_until": revoked_until}

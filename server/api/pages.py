@@ -46,8 +46,10 @@ async def healthz(call: Call) -> Response:
 async def readyz(call: Call) -> Response:
     """Whether this process can serve: without the bus degraded, without the database not."""
     services = call.services
+    # Asked once: it may change while the database is.
+    bus_is_up = services.bus.is_up
     checks: dict[str, Any] = {
-        "bus": "up" if services.bus.is_up else "down",
+        "bus": "up" if bus_is_up else "down",
         "feed": {"position": services.feed.position},
     }
     try:
@@ -58,7 +60,7 @@ async def readyz(call: Call) -> Response:
         return answer({"status": "unavailable", "checks": checks}, 503, {"Retry-After": "1"})
     checks["database"] = "up"
     checks["feed"]["behind"] = max(0, head.position - services.feed.position)
-    status = "ready" if services.bus.is_up else "degraded"
+    status = "ready" if bus_is_up else "degraded"
     return answer({"status": status, "checks": checks})
 
 

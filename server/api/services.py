@@ -31,6 +31,9 @@ class Link(Protocol):
     def is_up(self) -> bool:
         """Whether it works now."""
 
+    async def publish_revocation(self, user_id: str, at: int) -> None:
+        """Tell every process that tokens issued at or before unix second `at` are revoked."""
+
 
 class Follower(Protocol):
     """The feed of committed transactions."""

@@ -45,10 +45,6 @@ class Access:
         ticket = secrets.token_urlsafe(32)
         async with self._database.write() as connection:
             await connection.execute(
-                text("DELETE FROM tickets WHERE expires_at <= :now"),
-                {"now": rfc3339(self._clock.now())},
-            )
-            await connection.execute(
                 text(
                     "INSERT INTO tickets (hash, claims, expires_at)"
                     " VALUES (:hash, :claims, :expires_at)"
@@ -60,6 +56,14 @@ class Access:
                 },
             )
         return ticket
+
+    async def delete_expired_tickets(self) -> None:
+        """Forget the tickets that nobody used in time."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                text("DELETE FROM tickets WHERE expires_at <= :now"),
+                {"now": rfc3339(self._clock.now())},
+            )
 
     async def redeem_ticket(self, ticket: str) -> dict[str, Any] | None:
         """The claims of an unused, unexpired `ticket`, which is used up by this; else None."""

@@ -28,6 +28,7 @@ from .errors import (
     UnknownBook,
 )
 from .history import HistoryFilter, JournalReader
+from .leases import Leases
 from .receipts import Receipt
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
@@ -75,6 +76,7 @@ class BalanceManager:
         reader: JournalReader,
         administration: Administration,
         access: Access,
+        leases: Leases,
         verifier: Verifier,
         types: TransactionTypes,
         refresh: Callable[[], Any],
@@ -90,6 +92,7 @@ class BalanceManager:
         self.reader = reader
         self.administration = administration
         self.access = access
+        self.leases = leases
         self.types = types
 
     @property

@@ -25,6 +25,7 @@ from .digest import GENESIS
 from .errors import SchemaMismatch
 from .history import JournalReader
 from .journal import Journal
+from .leases import Leases
 from .manager import BalanceManager
 from .transaction_types import TransactionTypes
 from .verify import Verifier
@@ -74,6 +75,7 @@ async def open_ledger(
             reader,
             Administration(database, journal, clock, refresh),
             Access(database, clock),
+            Leases(database, clock),
             Verifier(database, journal, reader, types),
             types,
             refresh,

@@ -171,6 +171,14 @@ tickets = Table(
     Column("expires_at", _text, nullable=False),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("holder", _text, nullable=False),
+    Column("expires_at", _text, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -85,6 +85,7 @@ class Feed:
         """Begin at the journal's head; raises what reading it raises."""
         self._start_over(await self._journal.head())
         self._bus.subscribe(lambda batch: self.offer(batch, "bus"))
+        self._bus.on_change(self.look)
         self._watching = asyncio.create_task(self._watch_head())
 
     async def close(self) -> None:

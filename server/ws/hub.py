@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .. import metrics
 from ..ledger.clock import Clock
@@ -24,6 +24,16 @@ SHUTDOWN_WITHIN = 10.0
 LEAST_RECONNECT_MS = 500
 
 
+class Elsewhere(Protocol):
+    """What counts a user's connections in the other processes too."""
+
+    async def admit(self, user_id: str, count: int) -> bool:
+        """Whether the user may have one more, the `count`-th in this process."""
+
+    def left(self, user_id: str, count: int) -> None:
+        """The user has `count` connections in this process from now on."""
+
+
 class Hub:
     """
     Serves the connections of this process from `feed` (live) and `reader` (the rest).
@@ -38,12 +48,17 @@ class Hub:
         clock: Clock,
         *,
         user_connections: int = USER_CONNECTIONS,
+        elsewhere: Elsewhere | None = None,
         limits: Limits | None = None,
         bounds: Bounds | None = None,
     ) -> None:
-        """user_connections: how many connections one user may hold in this process."""
+        """
+        user_connections: how many connections one user may hold in this process; elsewhere:
+        who minds the other processes, None where there are none.
+        """
         self._clock = clock
         self._user_connections = user_connections
+        self._elsewhere = elsewhere
         self._limits = limits or Limits()
         self._bounds = bounds or Bounds()
         self._unsent = Unsent()
@@ -169,8 +184,17 @@ class Hub:
         if len(self._by_user.get(user_id, ())) >= self._user_connections:
             connection.session.close(closes.TOO_MANY)
             return
-        self._by_user.setdefault(user_id, {})[connection] = None
-        connection.catching_up = asyncio.create_task(self._joining.join(connection))
+        mine = self._by_user.setdefault(user_id, {})
+        mine[connection] = None
+        connection.catching_up = asyncio.create_task(self._admit(connection, len(mine)))
+
+    async def _admit(self, connection: Connection, count: int) -> None:
+        if self._elsewhere is not None and not await self._elsewhere.admit(
+            connection.user_id, count
+        ):
+            self._close(connection, closes.TOO_MANY)
+            return
+        await self._joining.join(connection)
 
     def _fell_behind(self, connection: Connection) -> None:
         connection.catching_up = asyncio.create_task(self._joining.follow(connection))
@@ -180,6 +204,8 @@ class Hub:
         mine.pop(connection, None)
         if not mine:
             self._by_user.pop(connection.user_id, None)
+        if self._elsewhere is not None:
+            self._elsewhere.left(connection.user_id, len(mine))
 
     def _close(self, connection: Connection, why: Close) -> None:
         connection.session.close(why)

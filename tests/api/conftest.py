@@ -46,6 +46,7 @@ class Wire:
     is_up: bool = True
     position: int = 0
     disconnected: list[str] = field(default_factory=list)
+    published: list[tuple[str, int]] = field(default_factory=list)
 
     def connected(self) -> Mapping[str, int]:
         return {"users": 0, "connections": 0}
@@ -53,6 +54,9 @@ class Wire:
     def disconnect(self, user_id: str) -> int:
         self.disconnected.append(user_id)
         return 0
+
+    async def publish_revocation(self, user_id: str, at: int) -> None:
+        self.published.append((user_id, at))
 
 
 @dataclass

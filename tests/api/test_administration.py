@@ -18,6 +18,9 @@ async def test_a_disconnected_user_needs_a_new_token(edge: Edge) -> None:
     answer = await edge.call("POST", "/v1/admin/users/alice/disconnect")
     assert answer.status_code == 200
     assert edge.wire.disconnected == ["alice"]
+    assert edge.wire.published == list(
+        (await edge.services.manager.access.load_revocations()).items()
+    )
     same_second = edge.bearer("alice")
     edge.clock.forward(1)
     for headers, status in ((old, 401), (same_second, 401), (edge.bearer("alice"), 200)):

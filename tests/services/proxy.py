@@ -14,6 +14,7 @@ had an INSERT, UPDATE or DELETE tag) can be met with a `CommitFault`.
         proxy.cut()                            # every connection, at once
         proxy.refuse = True                    # new ones too, until it is False again
         proxy.pause(); ...; proxy.resume()     # bytes wait, both ways; nothing is lost
+        held = proxy.hold_next_commit()        # it never arrives: the transaction stays open
         assert proxy.commits == 3
 
 It runs in the test's event loop: nothing in the test may block that loop while a server waits.
@@ -54,6 +55,7 @@ class PostgresProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
+        self._hold: asyncio.Event | None = None
         self._fault: tuple[CommitFault, asyncio.Event] | None = None
         self._listener: asyncio.Server | None = None
 
@@ -80,6 +82,14 @@ class PostgresProxy:
         struck = asyncio.Event()
         self._fault = (fault, struck)
         return struck
+
+    def hold_next_commit(self) -> asyncio.Event:
+        """
+        Have the next COMMIT of a transaction that wrote wait for ever, and with it its connection;
+        the event is set once it is held.
+        """
+        self._hold = asyncio.Event()
+        return self._hold
 
     def cut(self) -> None:
         """Reset all connections, on both sides, at once; what is under way is lost."""
@@ -141,6 +151,12 @@ class PostgresProxy:
     async def _gate(self) -> None:
         await self._open.wait()
 
+    async def _hold_commit(self) -> None:
+        if self._hold is not None:
+            held, self._hold = self._hold, None
+            held.set()
+            await asyncio.Event().wait()
+
     def _take_fault(self) -> tuple[CommitFault, asyncio.Event] | None:
         fault, self._fault = self._fault, None
         return fault
@@ -191,6 +207,8 @@ class _Link:
             await self._proxy._gate()
             if message[:1] == b"Q" and _COMMIT.match(message, 5):
                 self._proxy.commits += 1
+                if self._wrote:
+                    await self._proxy._hold_commit()
                 if self._wrote and (fault := self._proxy._take_fault()):
                     if fault[0] is CommitFault.CUT_BEFORE:
                         fault[1].set()

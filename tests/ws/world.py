@@ -15,7 +15,7 @@ from tallywire.sync.bus_memory import MemoryBus
 from tallywire.sync.feed import Feed
 from tallywire.ws.connection import Bounds
 from tallywire.ws.frames import Frame
-from tallywire.ws.hub import Hub
+from tallywire.ws.hub import Elsewhere, Hub
 
 from tests.sync.journal import Journal
 from tests.virtual_time import START, LoopClock
@@ -203,12 +203,23 @@ async def settle() -> None:
 
 @asynccontextmanager
 async def running_world(
-    *, journal: Journal | None = None, bounds: Bounds | None = None, user_connections: int = 20
+    *,
+    journal: Journal | None = None,
+    bounds: Bounds | None = None,
+    user_connections: int = 20,
+    elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[World]:
     """A world whose feed runs; at the end every screen leaves and must have met no fault."""
     journal = journal or Journal()
     feed = Feed(journal, MemoryBus())
-    hub = Hub(journal, feed, LoopClock(), bounds=bounds, user_connections=user_connections)
+    hub = Hub(
+        journal,
+        feed,
+        LoopClock(),
+        bounds=bounds,
+        user_connections=user_connections,
+        elsewhere=elsewhere,
+    )
     await feed.start()
     world = World(journal, feed, hub)
     yield world

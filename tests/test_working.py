@@ -1,0 +1,76 @@
+"""The worker as a process: it takes over, and goes when told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from tallywire.ledger.database import Database
+
+from .services.processes import die_with_parent
+from .services.server import COMMAND, server_environment
+
+Start = Callable[[str], Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start_one(database_url: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *die_with_parent([*COMMAND, "worker"], signal.SIGKILL),
+            stdout=subprocess.PIPE,
+            env=server_environment(database_url),
+            cwd=tmp_path,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            assert await process.stdout.readline() == b"Tallywire's worker runs.\n"
+        return process
+
+    yield start_one
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _holder(database: Database) -> str | None:
+    async with database.read() as connection:
+        found = await connection.execute(text("SELECT holder FROM leases"))
+        return found.scalar_one_or_none()
+
+
+async def _until_holder(database: Database, *, other_than: str | None, within: float) -> str:
+    async with asyncio.timeout(within):
+        while (holder := await _holder(database)) in (None, other_than):
+            await asyncio.sleep(0.05)
+    assert holder is not None
+    return holder
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+async def test_another_takes_over(start: Start, database_url: str, end: signal.Signals) -> None:
+    async with AsyncExitStack() as stack:
+        database = Database(database_url)
+        stack.push_async_callback(database.close)
+        first = await start(database_url)
+        holder = await _until_holder(database, other_than=None, within=10)
+        second = await start(database_url)
+        first.send_signal(end)
+        code = await first.wait()
+        assert code == (0 if end is signal.SIGTERM else -end)
+        # In order: at the next asking, 5 s; else after the lease, 15 s, and the asking.
+        within = 10 if end is signal.SIGTERM else 30
+        assert await _until_holder(database, other_than=holder, within=within)
+        second.terminate()
+        assert await second.wait() == 0
+        assert await _holder(database) is None
