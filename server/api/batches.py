@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import Struct
 from starlette.responses import Response
 
 from ..ledger import Receipt
-from ..ledger.changes import Change, IdempotencyKey
+from ..ledger.changes import Change, IdempotencyKey, refused
 from ..ledger.errors import InvalidRequest, LedgerError
 from ..operations.batches import OPERATIONS
+from ..operations.requests import Operation
 from .answers import answer, committed_members, json_array
 from .bodies import Batch, BatchItem, decode_body
 from .calls import Call
@@ -18,24 +20,13 @@ from .problems import STATUS, problem
 async def create_batch(call: Call, batch: Batch) -> Response:
     """Decide every item in order; the results stand in the same order."""
     key = call.key("batch")
-    asked: list[Change | LedgerError] = []
-    for index, item in enumerate(batch.items):
-        try:
-            asked.append(await _change(call, bytes(item), key, index))
-        except LedgerError as error:
-            if batch.atomic:
-                raise _of_item(error, index) from None
-            asked.append(error)
+    asked = [await _change(call, bytes(item), key, i) for i, item in enumerate(batch.items)]
     try:
-        decided = await call.services.manager.post_many(
-            [each for each in asked if isinstance(each, Change)], atomic=batch.atomic
-        )
+        outcomes = await call.services.manager.post_many(asked, atomic=batch.atomic)
     except LedgerError as error:
         if "item" in error.extra:
             raise _of_item(error, error.extra["item"]) from None
         raise
-    rest = iter(decided)
-    outcomes = [each if isinstance(each, LedgerError) else next(rest) for each in asked]
     _refuse_if_unavailable(outcomes)
     replayed = all(isinstance(each, Receipt) and each.replayed for each in outcomes)
     return answer(
@@ -46,18 +37,26 @@ async def create_batch(call: Call, batch: Batch) -> Response:
 
 
 async def _change(call: Call, item: bytes, key: IdempotencyKey | None, index: int) -> Change:
+    """The change that `item` asks for; where that cannot be made, one that is refused for it."""
+    manager = call.services.manager
+    item_key = key and IdempotencyKey(key.namespace, key.principal, f"{key.key}/{index}")
+    try:
+        request, operation = _read(item)
+        return await manager.prepare(
+            lambda catalog: operation(catalog, manager.types, call.principal, request, item_key)
+        )
+    except LedgerError as error:
+        return refused(error)
+
+
+def _read(item: bytes) -> tuple[Struct, Operation]:
     name = decode_body(item, BatchItem).operation
     if name not in OPERATIONS:
         raise InvalidRequest(
             f"an operation is one of {', '.join(OPERATIONS)}", pointer="/operation"
         )
     form, operation = OPERATIONS[name]
-    request = decode_body(item, form)
-    manager = call.services.manager
-    item_key = key and IdempotencyKey(key.namespace, key.principal, f"{key.key}/{index}")
-    return await manager.prepare(
-        lambda catalog: operation(catalog, manager.types, call.principal, request, item_key)
-    )
+    return decode_body(item, form), operation
 
 
 def _of_item(error: LedgerError, index: int) -> LedgerError:

@@ -42,6 +42,9 @@ UPDATE_SIZE = 900
 
 Amount = str | Decimal
 
+# The type, among the metrics, of what could not be read so far as to have one.
+_UNKNOWN = TransactionType(name="unknown", direction="none", counter=None)
+
 
 class Leg(Struct, frozen=True):
     """One posting to be: minor units, credit-positive; `held_change` in minor units."""
@@ -310,6 +313,27 @@ def change_account(
         raise InvalidRequest("nothing to change: name at least one setting")
     checked, refusal = _settings(in_book, of_asset, settings)
     return _change(kind, of_asset, ChangeAccount(key, checked), details, refusal)
+
+
+def refused(refusal: LedgerError) -> Change:
+    """What stands for a change that cannot be made, to be refused with `refusal` in its turn."""
+    return Change(
+        type=_UNKNOWN,
+        intent=Post(()),
+        description="",
+        reference=None,
+        metadata="{}",
+        internal=None,
+        effective_at=None,
+        actor="",
+        actor_role="",
+        key=None,
+        fingerprint="",
+        assets=(),
+        account_keys=(),
+        size=0,
+        refusal=refusal,
+    )
 
 
 def _place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tuple[Book, Asset]:

@@ -96,6 +96,28 @@ async def test_atomic_is_nothing_where_one_is_refused(
     assert (await edge.get("/v1/users/alice/balances")).json()["balances"] == []
 
 
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        item("deposit", amount="0"),
+        item("deposit", amount=7),
+        item("deposit", asset="NONE"),
+        item("deposit", user_id="@x"),
+        item("adjustment", description="why"),
+        item("spend"),
+        {"no": "operation"},
+    ],
+)
+async def test_the_first_refusal_in_order_is_the_answer_of_an_atomic_batch(
+    edge: Edge, unfit: dict[str, Any]
+) -> None:
+    items = [item("deposit"), item("withdrawal", amount="2"), unfit, item("deposit", amount="x")]
+    answer = await edge.post("/v1/batches", {"atomic": True, "items": items}, by="ada:admin")
+    problem = answer.json()
+    assert (problem["code"], problem["item"]) == ("insufficient_funds", 1)
+    assert (await edge.get("/v1/users/alice/balances")).json()["balances"] == []
+
+
 async def test_a_repeat_replays_what_was_accepted_and_decides_the_rest_again(edge: Edge) -> None:
     items = [item("deposit", amount="10"), item("withdrawal", user_id="bob", amount="3")]
     first = (await edge.post("/v1/batches", {"items": items}, key="b1")).json()["results"]
