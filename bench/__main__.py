@@ -1,9 +1,14 @@
-"""`python -m bench`: measure, and print what was measured."""
+"""`python -m bench [commits|writers]`: measure, and print what was measured; all where none."""
 
 from __future__ import annotations
 
+import sys
+
 import uvloop
 
-from . import commits
+from . import commits, writers
 
-uvloop.run(commits.measure())
+MEASUREMENTS = {"commits": commits.measure, "writers": writers.measure}
+
+for name in sys.argv[1:] or MEASUREMENTS:
+    uvloop.run(MEASUREMENTS[name]())
