@@ -11,6 +11,7 @@ The rules that each journey is held to, whatever was broken while the load ran:
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
@@ -37,8 +38,10 @@ _UNSETTLED = {"lost", "outcome_unknown"}
 class Load:
     """Workers that change balances until told to stop, and remember what they were told."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: Outside, *others: Outside) -> None:
+        """others: further servers on the same database; callers ask one after another."""
         self.outside = outside
+        self._servers = itertools.cycle((outside, *others))
         self.users = [f"user-{number}" for number in range(USERS)]
         self.asked: dict[str, Json] = {}
         self.told: dict[str, list[str]] = defaultdict(list)
@@ -96,7 +99,7 @@ class Load:
     async def _ask(self, key: str) -> str:
         asked = self.asked[key]
         try:
-            answer = await self.outside.admin.post(asked["path"], asked["body"], key)
+            answer = await next(self._servers).admin.post(asked["path"], asked["body"], key)
         except httpx.TransportError:
             return "lost"
         if answer.status_code == 201:
@@ -226,6 +229,32 @@ async def test_every_connection_cut_and_the_database_away(
         await load.stop()
         await load.check()
         await _show_the_ledger(outside, screens)
+    await _verified(tallywire, postgres_url)
+
+
+async def test_a_commit_lost_by_one_server_while_another_writes(
+    server: StartServer,
+    go_outside: Go,
+    postgres_url: str,
+    postgres_proxy: PostgresProxy,
+    tallywire: RunTallywire,
+) -> None:
+    behind_proxy = await server(database_url=postgres_proxy.url(postgres_url), env=FAST)
+    one = await go_outside(behind_proxy)
+    two = await go_outside(await server(database_url=postgres_url, env=FAST))
+    load = Load(one, two)
+    await load.start()
+    async with AsyncExitStack() as stack:
+        screens = await _screens(one, load.users[:4], stack)
+        screens += await _screens(two, load.users[4:], stack)
+        for fault in (CommitFault.CUT_AFTER, CommitFault.CUT_ANSWER, CommitFault.CUT_BEFORE):
+            struck = postgres_proxy.at_next_commit(fault)
+            async with asyncio.timeout(20):
+                await struck.wait()
+            await load.more()
+        await load.stop()
+        await load.check()
+        await _show_the_ledger(two, screens)
     await _verified(tallywire, postgres_url)
 
 

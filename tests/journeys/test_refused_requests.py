@@ -467,9 +467,11 @@ async def test_reasons_come_in_their_order(outside: Outside) -> None:
     accepted(await outside.admin.withdraw(alice, "1", asset="USD"))
     path = f"/v1/admin/accounts/main/{alice}/USD"
     async with nothing_changes(outside, alice):
-        late = await outside.admin.withdraw(alice, "9", asset="USD")
-        refused(late, 409, "account_suspended")
+        for amount in ("9", "0", "-1", "much"):
+            late = await outside.admin.withdraw(alice, amount, asset="USD")
+            refused(late, 409, "account_suspended")
     accepted(await outside.root.patch(path, {"status": "frozen"}))
     async with nothing_changes(outside, alice):
-        late = await outside.admin.withdraw(alice, "9", asset="USD")
-        refused(late, 409, "account_frozen")
+        for amount in ("9", "0", "-1", "much"):
+            late = await outside.admin.withdraw(alice, amount, asset="USD")
+            refused(late, 409, "account_frozen")

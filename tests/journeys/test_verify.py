@@ -60,9 +60,8 @@ async def test_verify_finds_nothing_wrong_while_money_moves(
             accepted(await outside.root.patch(path, {"alert_below": "2"}))
 
     writers = [asyncio.create_task(write(number)) for number in range(8)]
-    for _ in range(2):
-        done = await asyncio.to_thread(tallywire, "verify", database_url=database_url)
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = await asyncio.to_thread(tallywire, "verify", database_url=database_url)
+    assert done.returncode == 0, done.stdout + done.stderr
     stopping = True
     await asyncio.gather(*writers)
     done = await asyncio.to_thread(tallywire, "verify", "--json", database_url=database_url)
