@@ -155,8 +155,8 @@ class SimulatedPostgres:
         self._finish(session)
 
     def fail(self, session: Session) -> None:
-        """Mark the transaction as failed: nothing but ROLLBACK works in it any more."""
-        session.failed = True
+        """A statement fails: nothing but ROLLBACK works in its transaction any more."""
+        session.in_transaction = session.failed = True
 
     def end(self, session: Session) -> None:
         """End the session, undoing what it has not committed."""

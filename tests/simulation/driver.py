@@ -138,6 +138,8 @@ class Connection:
         """ROLLBACK."""
         if self._session.in_transaction:
             fate = self._wire.faults.of_statement()
+            if fate == "refused":
+                fate = "fine"
             await self._ask("ROLLBACK", fate, lambda: self._wire.database.rollback(self._session))
 
     async def close(self) -> None:

@@ -37,10 +37,10 @@ class WatchingScreen(Screen):
         self._parts = []
         self._inits_due = [stream for stream in ("balances", "monitor") if stream in self.streams]
         self._got = []
+        self._seen_own = []
         if resume is not None:
             self.accounts.shown = dict(self._at_cursor)
             self.updates = [u for u in self.updates if u["position"] <= (self.cursor or 0)]
-            self._seen_own = []
         message: Json = {"type": "connect", "token": self.token, "streams": list(self.streams)}
         if self.mode is not None:
             message["mode"] = self.mode
@@ -68,7 +68,7 @@ class WatchingScreen(Screen):
         if "balances" not in self.streams:
             return
         if self._kind in ("user_balance_init", "admin_monitor_init"):
-            self._got = []
+            self._got, self._seen_own = [], []
         elif self.mode != "latest":
             covered = [got for got in self._got if got <= position]
             wanted = oracle.positions(self.user_id, before or 0, position)
