@@ -15,6 +15,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", type=int, default=1, dest="first", help="the first")
     parser.add_argument("--trace", action="store_true", help="print what happened in each")
+    parser.add_argument("--stop", action="store_true", help="at the first seed that fails")
     options = parser.parse_args()
     started = time.monotonic()
     failed: list[int] = []
@@ -27,6 +28,8 @@ def main() -> int:
         if outcome.fault is not None:
             failed.append(seed)
             show(outcome)
+            if options.stop:
+                break
     minutes = (time.monotonic() - started) / 60
     print(
         f"{options.seeds} seeds, {positions} transactions, {len(failed)} failed"

@@ -81,6 +81,7 @@ class SimulatedPostgres:
         self.committed: list[Callable[[], None]] = []
         self.locks = Locks()
         self.sessions: dict[int, Session] = {}
+        self._loop = loop
         self._trace = trace
         self._sqlite = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         template.backup(self._sqlite)
@@ -146,7 +147,11 @@ class SimulatedPostgres:
         self._trace.note("database", f"session {session.number} of {session.owner} committed")
         self._finish(session)
         for callback in self.committed:
-            callback()
+            try:
+                callback()
+            except Exception as violation:
+                # It is the world's, not the session's that committed.
+                self._loop.call_exception_handler({"message": "", "exception": violation})
 
     async def rollback(self, session: Session) -> None:
         """ROLLBACK."""
@@ -286,7 +291,18 @@ class SimulatedPostgres:
         session = self.sessions.get(number)
         if session is not None:
             self._trace.note("database", f"session {number} is to end")
-            self.process.call_later(0.001 * (number % 40), self.end, session)
+            self.process.call_later(0.001 * (number % 40), self._end_terminated, session)
+
+    def _end_terminated(self, session: Session) -> None:
+        if session.commit_is_due and session.number % 2:
+            session.commit_is_due = False
+            self.process.start(self._commit_and_end(session))
+        else:
+            self.end(session)
+
+    async def _commit_and_end(self, session: Session) -> None:
+        await self.commit(session)
+        self.end(session)
 
 
 def _rows_locked_by(sql: str, values: Any, many: bool) -> Sequence[str]:

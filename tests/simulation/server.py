@@ -34,6 +34,8 @@ from .trace import Trace
 
 Answer = Sequence[Told]
 
+# Short, so that some outages outlast it.
+PATIENCE = 4.0
 LIMITS = Limits(heartbeat_every=1.0)
 # Small, so that falling behind and catching up happen all the time.
 BOUNDS = Bounds(connection_bytes=6_000, total_bytes=60_000, stuck_after=8.0)
@@ -111,6 +113,7 @@ class Server:
                     RowLocks(),
                     self.clock,
                     uuid7_source(self.clock, self._random.getrandbits),
+                    patience=PATIENCE,
                 ) as manager:
                     await self._work(manager)
                 await database.close()
