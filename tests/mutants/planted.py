@@ -30,9 +30,7 @@ def plant(mutant: Mutant, tree: Path) -> None:
     """Make a copy of the working tree in `tree` with the bug in it; raises where it does not fit."""
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(
-                ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(ROOT / name, tree / name)
     # Before the editable install, which has the import name for the tree without the bug.

@@ -62,16 +62,6 @@ class Session:
         self.statements = 0
         self.watched = False
 
-    @property
-    def references(self) -> list[str]:
-        """The references of the transactions that this session has written, not committed."""
-        return [
-            row[5]
-            for sql, rows, many in self.writes
-            if many and sql.startswith("INSERT INTO transactions")
-            for row in rows
-        ]
-
 
 class SimulatedPostgres:
     """Sessions on one database, in a process of its own that never dies."""

@@ -83,8 +83,8 @@ class Wire:
         self.database = database
         self.faults = faults
         self.trace = trace
-        # References of transactions whose COMMIT was not answered.
-        self.unanswered: set[str] = set()
+        # When a COMMIT was left without an answer last, in the loop's time.
+        self.unanswered_at = -1.0
         self._connections: list[Connection] = []
 
     async def connect(self, command_seconds: float) -> Connection:
@@ -126,12 +126,11 @@ class Connection:
         """COMMIT, which may succeed, fail, or leave us in the dark."""
         if not self._session.in_transaction:
             return
-        references = self._session.references
         fate = self._wire.faults.of_commit() if self._session.writes else "fine"
         try:
             await self._ask("COMMIT", fate, lambda: self._wire.database.commit(self._session))
         except BaseException:
-            self._wire.unanswered.update(references)
+            self._wire.unanswered_at = asyncio.get_running_loop().time()
             raise
 
     async def rollback(self) -> None:

@@ -88,6 +88,8 @@ class Judge:
         if receipt.replayed:
             if key is None:
                 raise Violation(f"IDEMPOTENT_REPLAY: {where} has no key")
+            if self._refused.get(item.reference, 0) == self._attempts[item.reference] - 1:
+                raise Violation(f"{where} as a replay, but each time before it was refused")
             return
         if receipt.position <= when.head:
             raise Violation(f"{where}: told as new, but it was there at {when.head}")

@@ -149,13 +149,12 @@ class Server:
     async def _answer(self, asked: Asked, answer: asyncio.Future[Answer], caller: Process) -> None:
         assert self.manager is not None
         self._judge.submitted(asked)
-        head = self._oracle.head
-        unanswered = len(self.wire.unanswered)
+        head, submitted_at = self._oracle.head, asyncio.get_running_loop().time()
         told = await self._ask_the_ledger(self.manager, asked)
         when = Circumstances(
             head,
             self._faults.profile.database_fails,
-            len(self.wire.unanswered) > unanswered or bool(self.wire.unanswered),
+            self.wire.unanswered_at >= submitted_at,
         )
         self._judge.answered(asked, told, when)
         self._trace.note(self.process.name, f"answers {_shown(asked, told)}")
