@@ -27,7 +27,7 @@ def mutants() -> list[Mutant]:
 
 
 def plant(mutant: Mutant, tree: Path) -> None:
-    """Make a copy of the working tree in `tree` with the bug in it; raises where it does not fit."""
+    """Copy the working tree to `tree` and put the bug in; raises where it does not fit."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -70,6 +70,7 @@ class SimulatedPostgres:
         self.process = Process(loop, "database")
         self.committed: list[Callable[[], None]] = []
         self.locks = Locks()
+        self.broken_rules: list[str] = []
         self.sessions: dict[int, Session] = {}
         self._loop = loop
         self._trace = trace
@@ -113,8 +114,10 @@ class SimulatedPostgres:
         except Deadlock as waited:
             session.failed = True
             raise DatabaseError("40P01", f"deadlock on {waited}") from None
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             session.failed = True
+            if "transactions.position" in str(error):
+                self.broken_rules.append(f"a position was given twice: {error}")
             raise
         finally:
             self._end_statement(session)
@@ -218,6 +221,8 @@ class SimulatedPostgres:
         return self._write(session, sql, values, many)
 
     async def _lock(self, session: Session, row: str) -> None:
+        if self.locks.would_wait_behind(session.number, row, CLOCK):
+            self.broken_rules.append(f"a session that holds the clock waits for {row}")
         if await self.locks.take(session.number, row):
             self._trace.note("database", f"session {session.number} waited for {row}")
         if not session.open:

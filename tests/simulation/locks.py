@@ -31,7 +31,6 @@ class Locks:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._waits_for: dict[int, str] = {}
-        self.waited_behind_the_clock: list[str] = []
 
     async def take(self, session: int, row: str) -> bool:
         """
@@ -44,8 +43,6 @@ class Locks:
             return False
         if held.holder == session:
             return False
-        if self._holds(session, CLOCK):
-            self.waited_behind_the_clock.append(row)
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         held.waiting.append((session, turn))
@@ -76,9 +73,11 @@ class Locks:
             else:
                 del self._rows[name]
 
-    def _holds(self, session: int, name: str) -> bool:
-        row = self._rows.get(name)
-        return row is not None and row.holder == session
+    def would_wait_behind(self, session: int, row: str, held: str) -> bool:
+        """Whether `session`, holding the row `held`, would have to wait for `row`."""
+        wanted, own = self._rows.get(row), self._rows.get(held)
+        waits = wanted is not None and wanted.holder != session
+        return waits and own is not None and own.holder == session
 
     def _look_for_deadlock(self, session: int, turn: asyncio.Future[None]) -> None:
         seen: set[int] = set()

@@ -233,9 +233,8 @@ class World:
 
     def _final_checks(self) -> None:
         self._judge.close()
-        if self._database.locks.waited_behind_the_clock:
-            rows = self._database.locks.waited_behind_the_clock
-            raise Violation(f"a session that held the clock waited for {rows}")
+        if self._database.broken_rules:
+            raise Violation("; ".join(self._database.broken_rules))
         judge_rows(lambda table: self._database.rows(f"SELECT * FROM {table}"))
 
     async def _or_fault(self, work: Any) -> None:
