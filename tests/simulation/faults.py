@@ -24,6 +24,9 @@ class Profile:
     bus_deaf: int
     deaths: int
     clock_jumps: int
+    restarts: int
+    pauses: int
+    new_epochs: int
     vanishing: float
     slow_readers: float
     until: float
@@ -50,6 +53,9 @@ class Profile:
             bus_deaf=times(2),
             deaths=times(3),
             clock_jumps=times(3),
+            restarts=random.choice((0, 0, 1, 2)),
+            pauses=random.choice((0, 0, 1)),
+            new_epochs=random.choice((0, 0, 0, 1)),
             vanishing=random.choice((0.1, 0.5)),
             slow_readers=random.choice((0.0, 0.3, 0.6)),
             until=12.0,

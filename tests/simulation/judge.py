@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tallywire.ledger import LedgerError, Receipt
+from tallywire.ledger.balances import Snapshot
+from tallywire.ledger.updates import Committed
 
-from .asked import Asked, Item
+from ..journeys.client import shown
+from .asked import SCALES, Asked, Item
 from .oracle import Oracle
 from .trace import Violation
 
@@ -17,12 +21,13 @@ Told = Receipt | LedgerError
 @dataclass(frozen=True)
 class Circumstances:
     """
-    When a request was submitted: `head` was the journal's head then. database_fails: a caller
-    may be told that the database is away; commit_unanswered: a COMMIT of this server lost its
-    answer since.
+    When a request was submitted: `head` was the journal's head `at` that time of the loop.
+    database_fails: a caller may be told that the database is away, or the server is closing;
+    commit_unanswered: a COMMIT of this server lost its answer since.
     """
 
     head: int
+    at: float
     database_fails: bool
     commit_unanswered: bool
 
@@ -54,6 +59,26 @@ class Judge:
                 if outcome.code != "outcome_unknown":
                     self._refused[item.reference] = self._refused.get(item.reference, 0) + 1
                 self._justify(asked, item, outcome, when)
+
+    def read(self, user: str, snapshot: Snapshot, seen: Sequence[Committed]) -> None:
+        """A server has read the balances of `user`, and all its transactions up to there."""
+        oracle, position = self._oracle, snapshot.position
+        if position > oracle.head:
+            raise Violation(f"a snapshot as of {position}; the head is {oracle.head}")
+        balances = [json.loads(balance) for balance in snapshot.balances[user]]
+        found = {b["account"]: (b["balance"], b["seq"], b["digest"]) for b in balances}
+        wanted = {
+            name: (
+                shown(state.purse.balance, SCALES[name.split("/")[2]]),
+                state.purse.seq,
+                state.digest,
+            )
+            for name, state in oracle.balances(user, position).items()
+        }
+        if found != wanted:
+            raise Violation(f"SNAPSHOT=REPLAY: {user} at {position}: {found}, not {wanted}")
+        if [committed.position for committed in seen] != oracle.positions(user, 0, position):
+            raise Violation(f"the history of {user} up to {position} is not whole")
 
     def close(self) -> None:
         """At the end: what was refused each time it was asked for is nowhere."""
@@ -107,6 +132,10 @@ class Judge:
         if code == "outcome_unknown":
             if not when.commit_unanswered:
                 raise Violation(f"{where}, though every COMMIT was answered")
+            return
+        if code == "paused":
+            if not oracle.was_paused(when.at):
+                raise Violation(f"{where}, and changes were not")
             return
         if code == "idempotency_key_reused":
             self._check_reused(asked, where)

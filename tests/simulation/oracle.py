@@ -5,6 +5,7 @@ commit with a model of its own, and remembers every state.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -66,6 +67,8 @@ class Oracle:
         self._models: dict[Place, Model] = {}
         self._positions: dict[str, list[int]] = {}
         self._epochs = {self._epoch()}
+        # Since when changes were paused, or were not, in the loop's time.
+        self._paused: list[tuple[float, bool]] = [(-1.0, False)]
         database.committed.append(self.learn)
 
     @property
@@ -80,6 +83,7 @@ class Oracle:
     def learn(self) -> None:
         """Take in what was committed since the last time; raises Violation."""
         self._epochs.add(self._epoch())
+        self._learn_pause()
         rows = self._database.rows(
             "SELECT position, id, type, reference, key, encoded FROM transactions"
             " WHERE position > ? ORDER BY position",
@@ -87,6 +91,8 @@ class Oracle:
         )
         if not rows:
             return
+        if self._paused[-1][1]:
+            raise Violation(f"{rows[0]['reference']} was committed while changes are paused")
         legs: dict[int, list[dict[str, Any]]] = {row["position"]: [] for row in rows}
         for leg in self._database.rows(
             "SELECT p.*, a.book, a.owner, a.asset FROM postings p JOIN accounts a"
@@ -96,6 +102,11 @@ class Oracle:
             legs[leg["position"]].append(leg)
         for row in rows:
             self._take_in(row, legs[row["position"]])
+
+    def was_paused(self, since: float) -> bool:
+        """Whether changes were paused at any moment from `since` on."""
+        last = [paused for when, paused in self._paused if when < since][-1]
+        return last or any(paused for when, paused in self._paused if when >= since)
 
     def positions(self, user: str, after: int, upto: int) -> list[int]:
         """Where in (after, upto] the user has an update."""
@@ -230,6 +241,11 @@ class Oracle:
         if said != leg["digest"]:
             raise Violation(f"HASH_CHAIN: {where}: {user}")
         states.append(State(position, purse, said))
+
+    def _learn_pause(self) -> None:
+        paused = bool(self._database.rows("SELECT paused FROM clock")[0]["paused"])
+        if paused != self._paused[-1][1]:
+            self._paused.append((asyncio.get_running_loop().time(), paused))
 
     def _epoch(self) -> str:
         return str(self._database.rows("SELECT epoch FROM clock")[0]["epoch"])

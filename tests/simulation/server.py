@@ -153,12 +153,21 @@ class Server:
         told = await self._ask_the_ledger(self.manager, asked)
         when = Circumstances(
             head,
-            self._faults.profile.database_fails,
+            submitted_at,
+            self._faults.profile.database_fails or self._stop.is_set(),
             self.wire.unanswered_at >= submitted_at,
         )
         self._judge.answered(asked, told, when)
         self._trace.note(self.process.name, f"answers {_shown(asked, told)}")
         caller.call_later(self._faults.latency(), _answered, answer, told)
+        if self._faults.random.random() < 0.1:
+            await self._read(self.manager, asked.items[0].user)
+
+    async def _read(self, manager: BalanceManager, user: str) -> None:
+        with suppress(LedgerError):
+            snapshot = await manager.reader.snapshot([user])
+            seen = await manager.reader.user_page(user, 0, snapshot.position, 10_000)
+            self._judge.read(user, snapshot, seen)
 
     async def _ask_the_ledger(self, manager: BalanceManager, asked: Asked) -> Answer:
         try:

@@ -20,7 +20,7 @@ from .asked import DUES, USERS, Requests
 from .bus import SimulatedBus
 from .callers import Caller
 from .clocks import JumpingClock
-from .database import SimulatedPostgres
+from .database import DatabaseError, SimulatedPostgres
 from .faults import Faults, Profile
 from .judge import Judge
 from .loop import SimulatedLoop
@@ -105,6 +105,7 @@ class World:
         try:
             await self._or_fault(self._until_done())
             await self._or_fault(self._settle())
+            await self._or_fault(self._verify())
         finally:
             trouble.cancel()
         self._final_checks()
@@ -171,6 +172,9 @@ class World:
             ("death", profile.deaths),
             ("clock", profile.clock_jumps),
             ("deaf", profile.bus_deaf),
+            ("restart", profile.restarts),
+            ("pause", profile.pauses),
+            ("epoch", profile.new_epochs),
         ):
             plan += [(random.uniform(0.5, profile.until), what) for _ in range(count)]
         for when, what in sorted(plan):
@@ -192,8 +196,46 @@ class World:
             server.port.deaf, server.port.is_up = False, True
         elif what == "outage":
             await self._outage(random.choice((0.2, 2.0, 12.0)) * random.random())
+        elif what == "restart":
+            await self._restart(server)
+        elif what == "pause":
+            await self._pause()
+        elif what == "epoch":
+            await self._new_epoch()
         else:
             await self._death(server)
+
+    async def _restart(self, server: Server) -> None:
+        if not server.ready or server not in self._servers:
+            return
+        self._trace.note(server.process.name, "is stopped in good order")
+        server.stop()
+        await asyncio.wait([server.task], timeout=30)
+        if server in self._servers:
+            await self._death(server)
+
+    async def _pause(self) -> None:
+        await self._operate("UPDATE clock SET paused = 1, settings_version = settings_version + 1")
+        await asyncio.sleep(self._random.uniform(0.1, 2.0))
+        await self._operate("UPDATE clock SET paused = 0, settings_version = settings_version + 1")
+
+    async def _new_epoch(self) -> None:
+        epoch = f"epoch {self._random.getrandbits(32):08x}"
+        await self._operate(f"UPDATE clock SET epoch = '{epoch}'")
+
+    async def _operate(self, statement: str) -> None:
+        """What an operator's command does, under the lock of the clock."""
+        session = self._database.connect("operator")
+        while True:
+            try:
+                await self._database.execute(session, "LOCK clock", (), many=False)
+                await self._database.execute(session, statement, (), many=False)
+                await self._database.commit(session)
+                break
+            except DatabaseError:
+                await self._database.rollback(session)
+        self._database.end(session)
+        self._trace.note("operator", statement)
 
     async def _outage(self, seconds: float) -> None:
         self._trace.note("database", f"is away for {seconds:.3f} s")
@@ -230,6 +272,15 @@ class World:
             if self._loop.time() > deadline:
                 raise Violation(f"not at the head {self.oracle.head}: {behind}")
             await asyncio.sleep(0.25)
+
+    async def _verify(self) -> None:
+        """The ledger's own proof agrees."""
+        server = self._pick()
+        if server is None or server.manager is None:
+            raise Violation("no server is ready at the end")
+        report = await server.manager.verify()
+        if report.details or report.errors:
+            raise Violation(f"verify found {report}")
 
     def _final_checks(self) -> None:
         self._judge.close()
