@@ -58,6 +58,9 @@ class WatchingScreen(Screen):
         elif self._kind == "admin_balance_monitor":
             for update in message["updates"]:
                 self._check_update(update)
+        elif self._kind == "admin_monitor_init" or message.get("reason") == "reset":
+            # A new epoch may cut a replay short: what was announced of it is void.
+            self.resumed = None
         self._receive(message)
 
     def _move_to(self, position: int) -> None:
