@@ -190,7 +190,7 @@ class Connection:
             database = self._wire.database.process
 
             def arrive() -> None:
-                database.start(self._serve(work, answer, fate == "answer_lost", refused))
+                database.start(self._serve(what, work, answer, fate == "answer_lost", refused))
 
             database.call_later(there, arrive)
         if fate == "slow":
@@ -203,6 +203,7 @@ class Connection:
 
     async def _serve(
         self,
+        what: str,
         work: Callable[[], Coroutine[Any, Any, Any]],
         answer: asyncio.Future[Any],
         lose_answer: bool,
@@ -219,7 +220,11 @@ class Connection:
             result = await work()
         except Exception as raised:
             error = raised
-        if lose_answer:
+        if lose_answer and what == "COMMIT" and faults.chance(0.3):
+            self._note("the database fails over")
+            faults.send_database_away(faults.between(1.0, 6.0))
+            self._wire.cut()
+        elif lose_answer:
             self._lose_later(faults.between(0.0, 0.5))
         else:
             process.call_later(faults.latency(), _reply, answer, result, error)

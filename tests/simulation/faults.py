@@ -73,7 +73,7 @@ class Faults:
     def __init__(self, profile: Profile, random: Random) -> None:
         self.profile = profile
         self.random = random
-        self.database_away = False
+        self._away_until = 0.0
 
     def now(self) -> bool:
         """Whether it is still time for faults."""
@@ -82,6 +82,16 @@ class Faults:
     def chance(self, probability: float) -> bool:
         """Whether a fault of this probability happens now."""
         return self.now() and self.random.random() < probability
+
+    @property
+    def database_away(self) -> bool:
+        """Whether the database takes no connections now."""
+        return asyncio.get_running_loop().time() < self._away_until
+
+    def send_database_away(self, seconds: float) -> None:
+        """Let the database take no connections for so long."""
+        until = asyncio.get_running_loop().time() + seconds
+        self._away_until = max(self._away_until, until)
 
     def of_statement(self) -> Fate:
         """What becomes of a statement."""

@@ -113,7 +113,6 @@ class World:
     async def bury(self) -> None:
         """Let everything end, so that nothing is left of the seed."""
         self._faults.profile = _no_more(self.profile)
-        self._faults.database_away = False
         for client in self._clients:
             await client.process.bury()
         for caller in self._callers:
@@ -195,7 +194,7 @@ class World:
             await asyncio.sleep(random.uniform(0.5, 6.0))
             server.port.deaf, server.port.is_up = False, True
         elif what == "outage":
-            await self._outage(random.choice((0.2, 2.0, 12.0)) * random.random())
+            self._outage(random.choice((0.2, 2.0, 12.0)) * random.random())
         elif what == "restart":
             await self._restart(server)
         elif what == "pause":
@@ -237,13 +236,11 @@ class World:
         self._database.end(session)
         self._trace.note("operator", statement)
 
-    async def _outage(self, seconds: float) -> None:
+    def _outage(self, seconds: float) -> None:
         self._trace.note("database", f"is away for {seconds:.3f} s")
-        self._faults.database_away = True
+        self._faults.send_database_away(seconds)
         for server in self._servers:
             server.wire.cut()
-        await asyncio.sleep(seconds)
-        self._faults.database_away = False
 
     async def _death(self, server: Server) -> None:
         if not server.process.alive:
