@@ -5,13 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench screenshots lock
+.PHONY: help install run test lint simulate mutants bench screenshots lock
 
 help:
 	@echo 'make install      put Tallywire into .venv, from the hashed requirements.txt'
 	@echo 'make run          serve http://127.0.0.1:3000 on SQLite, in development mode'
 	@echo 'make test         all tests, on a real PostgreSQL and a real browser; ARGS="-k hold" for some'
 	@echo 'make lint         ruff, mypy and the import rules'
+	@echo 'make simulate     seeded faults in simulated time; SEEDS=1000 FROM=1, ARGS=--trace'
+	@echo 'make mutants      plant known bugs in a copy, and see the tests catch each'
 	@echo 'make bench        measure'
 	@echo 'make screenshots  take the pictures of the pages anew'
 	@echo 'make lock         pin the newest allowed versions; ARGS=--upgrade for all of them'
@@ -30,6 +32,15 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
+
+SEEDS ?= 1000
+FROM ?= 1
+
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) $(ARGS)
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)

@@ -58,39 +58,63 @@ async def open_ledger(
     database = Database(url)
     try:
         await upgrade_database(database, clock, only_if_empty=not upgrade)
-        journal = Journal(database.dialect)
-        knowledge = await _read_knowledge(database, journal)
-        committer = Committer(
-            database, journal, knowledge, clock, new_id or uuid7_source(clock), patience=patience
-        )
-
-        async def refresh() -> None:
-            async with database.read() as connection:
-                knowledge.catalog = await journal.catalog(connection)
-
-        reader = JournalReader(database, journal, clock)
-        types = TransactionTypes()
-        manager = BalanceManager(
-            committer,
-            reader,
-            Administration(database, journal, clock, refresh),
-            Access(database, clock),
-            Leases(database, clock),
-            Verifier(database, journal, reader, types),
-            types,
-            refresh,
+        async with open_ledger_in(
+            database,
+            Journal(database.dialect),
+            clock,
+            new_id or uuid7_source(clock),
             default_asset=default_asset,
             default_book=default_book,
-        )
-        knowledge.catalog.asset(default_asset)
-        knowledge.catalog.book(default_book)
-        committer.start()
-        try:
+            patience=patience,
+        ) as manager:
             yield manager
-        finally:
-            await manager.close()
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def open_ledger_in(
+    database: Database,
+    journal: Journal,
+    clock: Clock,
+    new_id: IdSource,
+    *,
+    default_asset: str = "USDT",
+    default_book: str = "main",
+    patience: float = PATIENCE_SECONDS,
+) -> AsyncIterator[BalanceManager]:
+    """
+    The ledger in a `database` whose schema is in place, until the block ends; the database
+    stays open. See `open_ledger` for the rest. Raises what reading the database raises.
+    """
+    knowledge = await _read_knowledge(database, journal)
+    committer = Committer(database, journal, knowledge, clock, new_id, patience=patience)
+
+    async def refresh() -> None:
+        async with database.read() as connection:
+            knowledge.catalog = await journal.catalog(connection)
+
+    reader = JournalReader(database, journal, clock)
+    types = TransactionTypes()
+    manager = BalanceManager(
+        committer,
+        reader,
+        Administration(database, journal, clock, refresh),
+        Access(database, clock),
+        Leases(database, clock),
+        Verifier(database, journal, reader, types),
+        types,
+        refresh,
+        default_asset=default_asset,
+        default_book=default_book,
+    )
+    knowledge.catalog.asset(default_asset)
+    knowledge.catalog.book(default_book)
+    committer.start()
+    try:
+        yield manager
+    finally:
+        await manager.close()
 
 
 @contextmanager

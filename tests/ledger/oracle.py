@@ -10,22 +10,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from .raw import Row, rows
 
 LARGEST = 2**63 - 1
 ZEROS = "0" * 64
+TABLES = ("clock", "transactions", "postings", "accounts", "books", "seals")
 
 
 async def examine(url: str) -> int:
     """Check every invariant of the ledger in the database at `url`; the result is its head."""
-    clock = (await rows(url, "SELECT * FROM clock"))[0]
-    transactions = await rows(url, "SELECT * FROM transactions ORDER BY position")
-    postings = await rows(url, "SELECT * FROM postings ORDER BY position, account_id")
-    accounts = {row["id"]: row for row in await rows(url, "SELECT * FROM accounts")}
-    books = {row["name"]: row for row in await rows(url, "SELECT * FROM books")}
-    seals = await rows(url, "SELECT * FROM seals ORDER BY last")
+    tables = {name: await rows(url, f"SELECT * FROM {name}") for name in TABLES}
+    return judge_rows(tables.__getitem__)
+
+
+def judge_rows(table: Callable[[str], list[Row]]) -> int:
+    """Check every invariant of a ledger by the rows of each `table`; the result is its head."""
+    clock = table("clock")[0]
+    transactions = sorted(table("transactions"), key=lambda row: row["position"])
+    postings = sorted(table("postings"), key=lambda row: (row["position"], row["account_id"]))
+    accounts = {row["id"]: row for row in table("accounts")}
+    books = {row["name"]: row for row in table("books")}
+    seals = sorted(table("seals"), key=lambda row: row["last"])
     by_position: dict[int, list[Row]] = defaultdict(list)
     for posting in postings:
         by_position[posting["position"]].append(posting)
