@@ -22,7 +22,7 @@ async def create_batch(call: Call, batch: Batch) -> Response:
     key = call.key("batch")
     asked = [await _change(call, bytes(item), key, i) for i, item in enumerate(batch.items)]
     try:
-        outcomes = await call.services.manager.post_many(asked, atomic=batch.atomic)
+        outcomes = await call.services.manager.post_many(asked, atomic=bool(batch.atomic))
     except LedgerError as error:
         if "item" in error.extra:
             raise _of_item(error, error.extra["item"]) from None

@@ -63,7 +63,7 @@ class Batch(Struct):
             },
         ),
     ]
-    atomic: bool = False
+    atomic: bool | None = False
 
 
 class AssetSettings(Struct):
@@ -73,26 +73,30 @@ class AssetSettings(Struct):
 
 
 class BookSettings(Struct):
-    """A book's settings; absent = unchanged. `side` cannot change once the book exists."""
+    """
+    A book's settings; absent = unchanged; null = none for the floor and the dates, else absent.
+    `side` cannot change once the book exists.
+    """
 
-    side: Literal["credit", "debit"] | UnsetType = UNSET
+    side: Literal["credit", "debit"] | None = None
     default_floor: Amount | UnsetType | None = UNSET
-    accounts: Literal["open", "strict"] | UnsetType = UNSET
-    self_service: bool | UnsetType = UNSET
-    timezone: str | UnsetType = UNSET
+    accounts: Literal["open", "strict"] | None = None
+    self_service: bool | None = None
+    timezone: str | None = None
     starts_on: str | UnsetType | None = UNSET
     closed_through: str | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """The settings that the request names."""
-        return {k: v for k, v in msgspec.structs.asdict(self).items() if v is not UNSET}
+        values = ((each, getattr(self, each.name)) for each in msgspec.structs.fields(self))
+        return {each.name: value for each, value in values if value is not each.default}
 
 
 class TokenRequest(Struct):
     """Whom a development token is for."""
 
     user_id: UserId
-    role: Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})] = "user"
+    role: Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})] | None = None
 
 
 async def read_body(request: Request, limit: int) -> bytes:

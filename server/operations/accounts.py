@@ -26,7 +26,7 @@ class AccountSettings(Struct, kw_only=True):
 
     def given(self) -> dict[str, Any]:
         """The settings that the request names."""
-        every = {name: getattr(self, name) for name in _SETTINGS if hasattr(self, name)}
+        every = {name: getattr(self, name) for name in _THRESHOLDS}
         return {name: value for name, value in every.items() if value is not UNSET}
 
 
@@ -41,10 +41,15 @@ class AccountOpening(AccountSettings, kw_only=True):
 class AccountChange(AccountSettings, kw_only=True):
     """New settings of an account."""
 
-    status: Literal["active", "frozen", "closed"] | UnsetType = UNSET
+    status: Literal["active", "frozen", "closed"] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that the request names."""
+        thresholds = super().given()
+        return thresholds if self.status is None else {**thresholds, "status": self.status}
 
 
-_SETTINGS = ("floor", "suspend_below", "alert_below", "status")
+_THRESHOLDS = ("floor", "suspend_below", "alert_below")
 
 
 def open_account(

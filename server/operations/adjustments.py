@@ -13,10 +13,10 @@ from ..ledger.changes import Change, IdempotencyKey
 from ..ledger.errors import InvalidRequest
 from ..ledger.transaction_types import TransactionTypes
 from . import policy
-from .requests import DEFAULT_BOOK, Amount, AssetCode, BookName, Described, UserId
+from .requests import Amount, AssetCode, InBook, UserId
 
 
-class Adjustment(Described, kw_only=True):
+class Adjustment(InBook, kw_only=True):
     """Correct a balance by `amount` (signed) or to `new_balance`; `description` says why."""
 
     user_id: UserId
@@ -27,7 +27,6 @@ class Adjustment(Described, kw_only=True):
         Annotated[int, Meta(description="With `new_balance`: the account's seq must be this.")]
         | None
     ) = None
-    book: BookName = DEFAULT_BOOK
 
 
 def adjustment(
@@ -40,8 +39,8 @@ def adjustment(
     """The adjustment that `request` describes; raises LedgerError."""
     kind = types["adjustment"]
     owner = policy.named(principal, request.user_id)
-    policy.check_change(principal, kind, owner, request.book, catalog, request)
-    if not request.description.strip():
+    policy.check_change(principal, kind, owner, request.in_book, catalog, request)
+    if not (request.description or "").strip():
         raise InvalidRequest("an adjustment needs a description", pointer="/description")
     if (request.amount is None) == (request.new_balance is None):
         raise InvalidRequest("give either amount or new_balance", pointer="/amount")
@@ -55,7 +54,7 @@ def adjustment(
             owner,
             request.amount,
             asset=request.asset,
-            book=request.book,
+            book=request.in_book,
             details=details,
         )
     assert request.new_balance is not None
@@ -66,6 +65,6 @@ def adjustment(
         request.new_balance,
         if_seq=request.if_seq,
         asset=request.asset,
-        book=request.book,
+        book=request.in_book,
         details=details,
     )

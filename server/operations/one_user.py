@@ -8,16 +8,15 @@ from ..ledger.catalog import Catalog
 from ..ledger.changes import Change, IdempotencyKey
 from ..ledger.transaction_types import TransactionType
 from . import policy
-from .requests import DEFAULT_BOOK, Amount, AssetCode, BookName, Described, UserId
+from .requests import Amount, AssetCode, InBook, UserId
 
 
-class OneUser(Described, kw_only=True):
+class OneUser(InBook, kw_only=True):
     """A positive amount and whose account it moves; the type of change gives the direction."""
 
     user_id: UserId
     asset: AssetCode
     amount: Amount
-    book: BookName = DEFAULT_BOOK
 
 
 def move_one_user(
@@ -34,13 +33,13 @@ def move_one_user(
     service_type: kept in the metadata where given. Raises LedgerError.
     """
     owner = policy.named(principal, request.user_id)
-    policy.check_change(principal, kind, owner, request.book, catalog, request)
+    policy.check_change(principal, kind, owner, request.in_book, catalog, request)
     return changes.directed(
         catalog,
         kind,
         owner,
         request.amount,
         asset=request.asset,
-        book=request.book,
+        book=request.in_book,
         details=request.details(principal, key, {"service_type": service_type}),
     )

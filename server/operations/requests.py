@@ -45,7 +45,7 @@ EffectiveAt = Annotated[
 class Described(Struct, kw_only=True):
     """The texts that any change of money may carry; users may not send the last two."""
 
-    description: Description = ""
+    description: Description | None = None
     reference: str | None = None
     metadata: Metadata | None = None
     internal: Internal = None
@@ -65,7 +65,7 @@ class Described(Struct, kw_only=True):
         metadata = dict(self.metadata or {})
         metadata.update({k: v for k, v in (labels or {}).items() if v is not None})
         return Details(
-            description=self.description,
+            description=self.description or "",
             reference=self.reference,
             metadata=metadata,
             internal=self.internal,
@@ -74,6 +74,17 @@ class Described(Struct, kw_only=True):
             actor_role=principal.role,
             key=key,
         )
+
+
+class InBook(Described, kw_only=True):
+    """What may name its book."""
+
+    book: Annotated[BookName | None, Meta(description=f"`{DEFAULT_BOOK}` where absent.")] = None
+
+    @property
+    def in_book(self) -> str:
+        """The book that is meant."""
+        return DEFAULT_BOOK if self.book is None else self.book
 
 
 Operation = Callable[[Catalog, TransactionTypes, Principal, Any, IdempotencyKey | None], Change]

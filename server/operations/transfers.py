@@ -8,17 +8,16 @@ from ..ledger.catalog import Catalog
 from ..ledger.changes import Change, IdempotencyKey
 from ..ledger.transaction_types import TransactionTypes
 from . import policy
-from .requests import DEFAULT_BOOK, Amount, AssetCode, BookName, Described, UserId
+from .requests import Amount, AssetCode, InBook, UserId
 
 
-class Transfer(Described, kw_only=True):
+class Transfer(InBook, kw_only=True):
     """Move money from one user to another; users may send their own."""
 
     from_user: UserId
     to_user: UserId
     asset: AssetCode
     amount: Amount
-    book: BookName = DEFAULT_BOOK
 
 
 def transfer(
@@ -31,7 +30,7 @@ def transfer(
     """The transfer that `request` describes; raises LedgerError."""
     kind = types["transfer"]
     source = policy.named(principal, request.from_user)
-    policy.check_change(principal, kind, source, request.book, catalog, request)
+    policy.check_change(principal, kind, source, request.in_book, catalog, request)
     return changes.transfer(
         catalog,
         kind,
@@ -39,6 +38,6 @@ def transfer(
         policy.named(principal, request.to_user),
         request.amount,
         asset=request.asset,
-        book=request.book,
+        book=request.in_book,
         details=request.details(principal, key),
     )

@@ -83,6 +83,9 @@ class TestDevelopmentMode:
         token = (await edge.http.post("/dev/token", json=body)).json()["token"]
         principal = edge.services.authenticate(token)
         assert (principal.user_id, principal.role) == ("zoe", "auditor")
+        for usual in ({"user_id": "zoe"}, {"user_id": "zoe", "role": None}):
+            token = (await edge.http.post("/dev/token", json=usual)).json()["token"]
+            assert edge.services.authenticate(token).role == "user"
 
     @pytest.mark.parametrize(
         "body", [{}, {"user_id": "@house"}, {"user_id": "me"}, {"user_id": "a", "role": "root"}]

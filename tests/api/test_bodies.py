@@ -14,7 +14,8 @@ GOOD = b'{"user_id":"alice","asset":"USDT","amount":"1"}'
 
 def test_a_body_has_its_defaults() -> None:
     deposit = decode_body(GOOD, Deposit)
-    assert (deposit.book, deposit.description, deposit.metadata) == ("main", "", None)
+    assert (deposit.in_book, deposit.description, deposit.metadata) == ("main", None, None)
+    assert decode_body(GOOD[:-1] + b',"book":null,"description":null}', Deposit) == deposit
 
 
 def test_unknown_fields_are_ignored_and_the_last_of_a_duplicate_counts() -> None:

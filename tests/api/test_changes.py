@@ -200,6 +200,47 @@ async def test_a_deposit_that_cannot_be_is_refused(
     assert answer.json()["instance"] == "/v1/deposits"
 
 
+async def test_null_is_absent(edge: Edge) -> None:
+    body = {"user_id": "alice", "asset": "USDT", "amount": "5"}
+    options = ("book", "description", "reference", "metadata", "internal", "effective_at")
+    nothing = dict.fromkeys(options)
+    plain = await edge.post("/v1/deposits", body, key="k")
+    assert plain.status_code == 201, plain.text
+    same = await edge.post("/v1/deposits", body | nothing, key="k")
+    assert (same.status_code, same.content) == (201, plain.content)
+    for path, more in (
+        ("/v1/withdrawals", {}),
+        ("/v1/charges", {"service_type": None}),
+        ("/v1/adjustments", {"description": "why", "new_balance": None, "if_seq": None}),
+    ):
+        answer = await edge.post(path, body | nothing | {"amount": "1"} | more)
+        assert answer.status_code == 201, answer.text
+    sent = {"from_user": "alice", "to_user": "bob", "asset": "USDT", "amount": "1"}
+    assert (await edge.post("/v1/transfers", sent | nothing)).status_code == 201
+    batch = {"atomic": None, "items": [{"operation": "deposit", **body, **nothing}]}
+    assert (await edge.post("/v1/batches", batch)).json()["results"][0]["status"] == 201
+    without = await edge.post("/v1/adjustments", body | {"description": None})
+    assert (without.status_code, without.json()["errors"][0]["pointer"]) == (400, "/description")
+
+
+async def test_null_of_a_setting_is_absent_where_it_does_not_mean_none(edge: Edge) -> None:
+    await edge.fund("alice")
+    path = "/v1/admin/accounts/main/alice/USDT"
+    changed = await edge.call("PATCH", path, json={"status": None, "floor": None})
+    assert changed.status_code == 201, changed.text
+    change = changed.json()["updates"][0]["changes"][0]
+    assert (change["status"], change["floor"]) == ("active", None)
+    assert (await edge.call("PATCH", path, json={"status": None})).status_code == 400
+    book = "/v1/admin/books/flats"
+    given = {"side": "debit", "accounts": "strict", "self_service": True, "timezone": "Asia/Tokyo"}
+    period = {"starts_on": "2026-01-01", "closed_through": "2026-02-01"}
+    made = (await edge.call("PUT", book, json=given | period)).json()
+    same = await edge.call("PUT", book, json=dict.fromkeys(given))
+    assert (same.status_code, same.json()) == (200, made)
+    cleared = await edge.call("PUT", book, json=dict.fromkeys(period))
+    assert cleared.json() == made | dict.fromkeys(period)
+
+
 @pytest.mark.parametrize("amount", ["0", "-1", "x", "1.0000000", "99999999999999999999"])
 async def test_the_account_is_looked_at_before_the_amount(edge: Edge, amount: str) -> None:
     await edge.fund("alice")
