@@ -19,5 +19,6 @@ async def create_token(call: Call, request: TokenRequest) -> Response:
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     if not is_loopback(name):
         raise NotAllowed("development tokens are for this machine only")
-    token = call.services.tokens.encode(request.user_id, request.role or "user", TOKEN_SECONDS)
+    role = "user" if request.role is None else request.role
+    token = call.services.tokens.encode(request.user_id, role, TOKEN_SECONDS)
     return answer({"token": token})

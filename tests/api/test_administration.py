@@ -88,7 +88,14 @@ class TestDevelopmentMode:
             assert edge.services.authenticate(token).role == "user"
 
     @pytest.mark.parametrize(
-        "body", [{}, {"user_id": "@house"}, {"user_id": "me"}, {"user_id": "a", "role": "root"}]
+        "body",
+        [
+            {},
+            {"user_id": "@house"},
+            {"user_id": "me"},
+            {"user_id": "a", "role": "root"},
+            {"user_id": "a", "role": ""},
+        ],
     )
     async def test_for_users_and_roles_that_exist(self, edge: Edge, body: dict[str, str]) -> None:
         assert (await edge.http.post("/dev/token", json=body)).status_code == 400
