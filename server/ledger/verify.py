@@ -61,7 +61,8 @@ class Report(Struct, frozen=True):
     What a verification found.
 
     checked: transactions and accounts looked at; synced, fixed: caches and mirrors put right;
-    errors: discrepancies in all; details: the first MOST_DETAILS of them.
+    errors: discrepancies in all; details: the first MOST_DETAILS of them. Read by attribute or
+    by name, as a mapping.
     """
 
     checked: int
@@ -69,6 +70,16 @@ class Report(Struct, frozen=True):
     fixed: int
     errors: int
     details: list[Discrepancy]
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of its values."""
+        return self.__struct_fields__
+
+    def __getitem__(self, name: str) -> Any:
+        """The value called `name`; raises KeyError."""
+        if name not in self.__struct_fields__:
+            raise KeyError(name)
+        return getattr(self, name)
 
 
 class Verifier:

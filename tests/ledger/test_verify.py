@@ -55,6 +55,14 @@ async def test_every_kind_of_change_is_clean(written: BalanceManager, database_u
     assert await count(database_url, "accounts") == ACCOUNTS
 
 
+async def test_a_report_is_read_by_name_too(ledger: BalanceManager) -> None:
+    report = await ledger.verify()
+    assert report["errors"] == report.errors == 0
+    assert dict(report) == {"checked": 0, "synced": 0, "fixed": 0, "errors": 0, "details": []}
+    with pytest.raises(KeyError):
+        report["keys"]
+
+
 async def test_pages_meet(small_pages: None, database_url: str) -> None:
     """Transactions, entries and accounts that lie on either side of a page's edge."""
     async with open_ledger(database_url) as manager:
