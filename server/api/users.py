@@ -22,7 +22,10 @@ async def read_balances(call: Call, query: BalancesQuery) -> Response:
         raise InvalidRequest("before is not offered yet")
     if query.as_of_position is not None and query.as_of_time is not None:
         raise InvalidRequest("give at most one of as_of_position, as_of_time, before")
-    reader = call.services.manager.reader
+    manager, book = call.services.manager, query.book
+    if book is not None:
+        await manager.prepare(lambda catalog: catalog.book(book))
+    reader = manager.reader
     if query == BalancesQuery():
         snapshot = await reader.snapshot([user_id])
     else:
@@ -30,7 +33,7 @@ async def read_balances(call: Call, query: BalancesQuery) -> Response:
             user_id,
             position=query.as_of_position,
             time=_time("as_of_time", query.as_of_time),
-            book=query.book,
+            book=book,
         )
     return answer(
         b'{"user_id":%s,"epoch":"%s","position":%d,"balances":%s}'

@@ -61,9 +61,12 @@ async def test_balances_as_of_then(edge: Edge) -> None:
         ("as_of_time=yesterday", 400),
         ("as_of_time=2026-01-01", 400),
         ("as_of_position=0&as_of_time=2026-01-01T00:00:00Z", 400),
+        ("book=nowhere", 422),
+        ("book=nowhere&as_of_position=0", 422),
+        ("book=", 422),
     ],
 )
-async def test_a_then_that_cannot_be_is_refused(edge: Edge, query: str, status: int) -> None:
+async def test_balances_that_cannot_be_are_refused(edge: Edge, query: str, status: int) -> None:
     answer = await edge.get(f"/v1/users/alice/balances?{query}")
     assert answer.status_code == status
 
