@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
+from msgspec import Struct
 from starlette.responses import Response
 
 from .answers import answer, listing
 from .bodies import AssetSettings, BookSettings
 from .calls import Call
+from .queries import NamesQuery, continue_page, write_cursor
 
 
-async def list_assets(call: Call) -> Response:
-    """Every asset, by code."""
-    assets = (await call.services.manager.read_catalog()).assets
-    return listing([msgspec.json.encode(assets[code]) for code in sorted(assets)], None)
+async def list_assets(call: Call, query: NamesQuery) -> Response:
+    """The assets, by code."""
+    return _by_name("assets", (await call.services.manager.read_catalog()).assets, query)
 
 
-async def list_books(call: Call) -> Response:
-    """Every book with its settings, by name."""
-    books = (await call.services.manager.read_catalog()).books
-    return listing([msgspec.json.encode(books[name]) for name in sorted(books)], None)
+async def list_books(call: Call, query: NamesQuery) -> Response:
+    """The books with their settings, by name."""
+    return _by_name("books", (await call.services.manager.read_catalog()).books, query)
+
+
+def _by_name(listed: str, every: Mapping[str, Struct], query: NamesQuery) -> Response:
+    query, _ = continue_page(listed, query)
+    names = sorted(name for name in every if query.after is None or name > query.after)
+    page = names[: query.limit]
+    more = len(names) > query.limit
+    return listing(
+        [msgspec.json.encode(every[name]) for name in page],
+        write_cursor(listed, {"after": page[-1]}, len(page)) if more else None,
+    )
 
 
 async def put_asset(call: Call, settings: AssetSettings) -> Response:

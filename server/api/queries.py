@@ -31,6 +31,12 @@ class Page(Struct, kw_only=True):
     cursor: str | None = None
 
 
+class NamesQuery(Page, kw_only=True):
+    """Which part of a list by name."""
+
+    after: Annotated[str, Meta(description="Only names after this.")] | None = None
+
+
 class HistoryQuery(Page, kw_only=True, rename={"from_": "from"}):
     """Which updates: all conditions must hold; `reference` may end in `*`."""
 

@@ -43,7 +43,7 @@ from .calls import (
 )
 from .changes import patch_account, posting
 from .openapi import document
-from .queries import BalancesQuery, HistoryQuery, Page, TrialBalanceQuery
+from .queries import BalancesQuery, HistoryQuery, NamesQuery, Page, TrialBalanceQuery
 
 
 def _get(
@@ -98,8 +98,8 @@ ROUTES: tuple[Route, ...] = (
     _get("/v1/users/{user}/balances", OWN_OR_AUDITOR, users.read_balances, "Balances", BalancesQuery),
     _get("/v1/users/{user}/history", OWN_OR_AUDITOR, users.list_history, "History", HistoryQuery),
     _get("/v1/transactions/{id}", ANY, transactions.read_transaction, "TransactionOrUpdate"),
-    _get("/v1/assets", ANY, catalog.list_assets, "Assets"),
-    _get("/v1/books", ANY, catalog.list_books, "Books"),
+    _get("/v1/assets", ANY, catalog.list_assets, "Assets", NamesQuery),
+    _get("/v1/books", ANY, catalog.list_books, "Books", NamesQuery),
     Route(method="POST", path="/v1/stream-tickets", who=ANY, endpoint=administration.create_ticket, answer="Ticket"),
 
     Route(method="PUT", path="/v1/admin/assets/{code}", who=SUPERADMIN, endpoint=catalog.put_asset, takes=AssetSettings, answer="Asset"),

@@ -160,14 +160,14 @@ class Transactions(Struct):
 
 
 class Assets(Struct):
-    """Every asset."""
+    """Assets, by code."""
 
     items: list[Asset]
     next_cursor: str | None
 
 
 class Books(Struct):
-    """Every book."""
+    """Books, by name."""
 
     items: list[Book]
     next_cursor: str | None

@@ -191,6 +191,28 @@ async def test_assets_and_books_are_made_listed_and_changed(edge: Edge) -> None:
     assert (refused.status_code, refused.json()["code"]) == (422, "unknown_user")
 
 
+@pytest.mark.parametrize(("listed", "name"), [("assets", "code"), ("books", "name")])
+async def test_assets_and_books_are_listed_by_page(edge: Edge, listed: str, name: str) -> None:
+    for code in ("GOLD", "A1", "Z9"):
+        await edge.call("PUT", f"/v1/admin/assets/{code}", json={"scale": 3})
+        await edge.call("PUT", f"/v1/admin/books/{code.lower()}", json={})
+    path = f"/v1/{listed}"
+    whole = (await edge.get(path)).json()
+    assert whole["next_cursor"] is None
+    names = [each[name] for each in whole["items"]]
+    assert names == sorted(names)
+    assert await items(edge, path, limit=2) == whole["items"]
+    assert await items(edge, path, limit=len(names)) == whole["items"]
+    first = (await edge.get(f"{path}?limit=2")).json()
+    other = "books" if listed == "assets" else "assets"
+    for wrong, status in (
+        (f"{other}?cursor={first['next_cursor']}", 422),
+        (f"{listed}?cursor=x", 422),
+        (f"{listed}?limit=0", 400),
+    ):
+        assert (await edge.get(f"/v1/{wrong}")).status_code == status
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
