@@ -50,6 +50,7 @@ class Port:
         self.is_up = True
         self._bus = bus
         self._subscribers: list[Callable[[Batch], None]] = []
+        self._changed: list[Callable[[], None]] = []
 
     async def start(self) -> None:
         """Nothing has to be started."""
@@ -57,6 +58,7 @@ class Port:
     async def close(self) -> None:
         """Deliver nothing more."""
         self._subscribers.clear()
+        self._changed.clear()
 
     async def publish(self, batch: Batch) -> None:
         """Send `batch` to every server; fails where this port is known to be down."""
@@ -69,6 +71,23 @@ class Port:
     def subscribe(self, deliver: Callable[[Batch], None]) -> None:
         """Have `deliver` called with what arrives."""
         self._subscribers.append(deliver)
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever `is_up` changes."""
+        self._changed.append(changed)
+
+    def turn_to(self, up: bool) -> None:
+        """The server notices that its port works, or not."""
+        self.is_up = up
+        for changed in self._changed:
+            changed()
+
+    async def publish_revocation(self, user_id: str, at: int) -> None:
+        """No token is revoked in a simulation."""
+        raise AssertionError("nobody revokes")
+
+    def subscribe_revocations(self, revoked: Callable[[str, int], None]) -> None:
+        """No token is revoked in a simulation."""
 
     def deliver(self, batch: Batch) -> None:
         """Hand on what arrived."""

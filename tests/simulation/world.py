@@ -190,9 +190,11 @@ class World:
         elif what == "deaf":
             known = random.random() < 0.5
             self._trace.note(server.process.name, f"its bus is deaf, known: {known}")
-            server.port.deaf, server.port.is_up = True, not known
+            server.port.deaf = True
+            server.process.call_later(0.0, server.port.turn_to, not known)
             await asyncio.sleep(random.uniform(0.5, 6.0))
-            server.port.deaf, server.port.is_up = False, True
+            server.port.deaf = False
+            server.process.call_later(0.0, server.port.turn_to, True)
         elif what == "outage":
             self._outage(random.choice((0.2, 2.0, 12.0)) * random.random())
         elif what == "restart":
