@@ -102,7 +102,7 @@ class Attempt:
         await self._refresh_knowledge()
         requests = [request for group in groups for request in group]
         made = await self._find_or_make_accounts(requests)
-        await self._lock_accounts(made)
+        await self._lock_accounts()
         await self._look_up_keys(requests)
         decided = [await self._decide_group(group) for group in groups]
         if not self._accepted:
@@ -137,7 +137,7 @@ class Attempt:
                 self._ids.update(await self._journal.account_ids(self._connection, raced))
         return set(made)
 
-    async def _lock_accounts(self, made: set[str]) -> None:
+    async def _lock_accounts(self) -> None:
         ids = [id_ for name, id_ in self._ids.items() if not _is_system(name)]
         self._accounts = await self._journal.lock_accounts(self._connection, ids)
         names = {key.name for key in self._accounts}
