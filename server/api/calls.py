@@ -41,7 +41,7 @@ class Who(Struct, frozen=True):
         if self.least is None or principal.may(self.least):
             return
         if not self.own:
-            raise NotAllowed(f"this takes the role {self.least}")
+            policy.require(principal, self.least)
         if "user" in path and path["user"] != principal.user_id:
             raise NotAllowed("you may do this for yourself only")
 

@@ -26,11 +26,6 @@ def require_self_service(principal: Principal) -> None:
         raise NotAllowed("an auditor changes nothing")
 
 
-def may_see(principal: Principal, user_id: str) -> bool:
-    """Whether the principal may read what belongs to `user_id`."""
-    return principal.user_id == user_id or principal.may("auditor")
-
-
 def check_change(
     principal: Principal,
     kind: TransactionType,
