@@ -150,8 +150,7 @@ class Hub:
 
     def attend(self, connection: Connection) -> None:
         """Act on what the session of `connection` made of its input."""
-        for event in connection.session.events_received():
-            del event
+        for _ in connection.session.events_received():
             self._accept(connection)
         connection.wake()
         self._arm(connection)
