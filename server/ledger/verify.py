@@ -128,7 +128,9 @@ class Verifier:
         if user_id is None:
             run.report(check_trial_balance(await self._sums(book)))
         metrics.VERIFY_DISCREPANCIES.set(run.errors)
-        return Report(run.checked, 0, 0, run.errors, run.details)
+        return Report(
+            checked=run.checked, synced=0, fixed=0, errors=run.errors, details=run.details
+        )
 
     async def _count(self, selection: _Selection) -> int:
         async with self._database.read() as connection:
