@@ -219,7 +219,8 @@ def _moved(
     account: Account, leg: Leg, kind: TransactionType, catalog: Catalog, transaction_id: str
 ) -> Entry:
     """The entry of one leg, with what its movement entails: totals, suspension, alert."""
-    amount = check_range(catalog.book(account.key.book).stored_sign * leg.amount)
+    sign = catalog.book(account.key.book).stored_sign
+    amount = check_range(sign * leg.amount)
     balance = check_range(account.balance + leg.amount)
     held = check_range(account.held + leg.held_change)
     counted = amount if kind.counts else 0
@@ -230,9 +231,8 @@ def _moved(
         total_in=check_range(account.total_in + max(counted, 0)),
         total_out=check_range(account.total_out + max(-counted, 0)),
     )
-    own = catalog.book(account.key.book).stored_sign
-    available_before = own * account.balance - account.held
-    available = check_range(own * balance - held)
+    available_before = sign * account.balance - account.held
+    available = check_range(sign * balance - held)
     status = account.status
     if _crosses(account.suspend_below, available_before, available) and status == "active":
         status = "suspended"
