@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -20,6 +20,7 @@ from .api.routing import RouteTable
 from .api.services import Services
 from .auth import Revocations, Tokens
 from .ledger import BalanceManager, changes, open_ledger
+from .ledger.catalog import FIRST_BOOKS
 from .ledger.changes import Details, IdempotencyKey
 from .ledger.clock import Clock, SystemClock
 from .ledger.errors import LedgerError
@@ -37,7 +38,6 @@ _log = structlog.get_logger(__name__)
 
 _FOLLOW_SECONDS = 1.0
 _FIRST_USERS = ("alice", "bob")
-_FIRST_BOOKS = ("main", "demo")
 _FIRST_MONEY = "10000"
 
 
@@ -63,20 +63,14 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
 @asynccontextmanager
 async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
     """
-    Every service, started; afterwards stopped in order: screens, ledger, feed, bus.
+    Every service, started; afterwards stopped in order: screens, feed, ledger, bus.
 
     Raises LedgerError where the database cannot be opened or its schema does not fit.
     """
-    # Without a secret, one for this start alone: nothing signed by it outlives the process.
-    signing = settings.secrets or (secrets.token_hex(32),)
+    signing = _signing_secrets(settings)
     revocations = Revocations()
     async with AsyncExitStack() as stack:
-        bus = open_bus(settings.redis_url, signing)
-        await bus.start()
-        stack.push_async_callback(bus.close)
-        manager = await stack.enter_async_context(
-            open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
-        )
+        bus, manager = await _bus_and_ledger(settings, clock, signing, stack)
         feed = Feed(manager.reader, bus)
         hub = Hub(
             manager.reader,
@@ -118,15 +112,28 @@ async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None
     Raises LedgerError where the database cannot be opened or its schema does not fit.
     """
     async with AsyncExitStack() as stack:
-        bus = open_bus(settings.redis_url, settings.secrets or (secrets.token_hex(32),))
-        await bus.start()
-        stack.push_async_callback(bus.close)
-        manager = await stack.enter_async_context(
-            open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
-        )
+        bus, manager = await _bus_and_ledger(settings, clock, _signing_secrets(settings), stack)
         manager.on_commit(lambda batch: sync_balance_across_all_systems(batch, bus))
         await stack.enter_async_context(_scheduling(manager))
         yield
+
+
+def _signing_secrets(settings: Settings) -> tuple[str, ...]:
+    # Without a secret, one for this start alone: nothing signed by it outlives the process.
+    return settings.secrets or (secrets.token_hex(32),)
+
+
+async def _bus_and_ledger(
+    settings: Settings, clock: Clock, signing: Sequence[str], stack: AsyncExitStack
+) -> tuple[Bus, BalanceManager]:
+    """What serving and working have in common, open until `stack` closes."""
+    bus = open_bus(settings.redis_url, signing)
+    await bus.start()
+    stack.push_async_callback(bus.close)
+    manager = await stack.enter_async_context(
+        open_ledger(settings.database_url, clock=clock, upgrade=settings.development)
+    )
+    return bus, manager
 
 
 @asynccontextmanager
@@ -164,7 +171,7 @@ async def make_first_users(manager: BalanceManager) -> None:
                 key=IdempotencyKey("development", "system", f"{book}/{user_id}"),
             ),
         )
-        for book in _FIRST_BOOKS
+        for book in FIRST_BOOKS
         for user_id in _FIRST_USERS
     ]
     await manager.post_many(first, atomic=True)
