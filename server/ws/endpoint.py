@@ -48,8 +48,8 @@ async def websocket_endpoint(websocket: WebSocket) -> None:
     Serve one WebSocket with `websocket.app.state.services`.
 
     A page of a foreign origin is refused with HTTP 403 before the upgrade. A token or ticket
-    that came with the upgrade and is not valid closes 4001 after it, since a browser shows no
-    other reason to its page.
+    that came with the upgrade and is not valid closes 4001 after it, in answer to `connect`,
+    since a browser shows no other reason to its page.
     """
     services: Services = websocket.app.state.services
     headers = websocket.headers
@@ -74,9 +74,12 @@ async def _serve(
     refused: Close | None,
 ) -> None:
     hub: Hub = websocket.app.state.services.hub
-    connection = hub.open(WebSocketTransport(websocket), services.authenticate, principal=principal)
-    if refused is not None:
-        connection.session.close(refused)
+    connection = hub.open(
+        WebSocketTransport(websocket),
+        services.authenticate,
+        principal=principal,
+        refused=refused,
+    )
     receiving = asyncio.create_task(_receive(websocket, hub, connection))
     try:
         await connection.run()

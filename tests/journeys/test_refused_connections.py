@@ -109,6 +109,24 @@ async def test_a_token_is_refused_with_4001(outside: Outside, case: str) -> None
     assert closed == 4001
 
 
+BAD_UPGRADES: dict[str, tuple[str, dict[str, str]]] = {
+    "a token that is none": ("", {"Authorization": "Bearer nonsense"}),
+    "another scheme": ("", {"Authorization": "Basic YTpi"}),
+    "a ticket that is none": ("?ticket=nonsense", {}),
+}
+
+
+@pytest.mark.parametrize("case", BAD_UPGRADES)
+async def test_a_bad_upgrade_is_refused_in_answer_to_connect(outside: Outside, case: str) -> None:
+    query, headers = BAD_UPGRADES[case]
+    address = websocket_url(outside.server.base_url) + query
+    # Whoever does not begin with connect is told that, so the close was still to come.
+    for message, code in (({"type": "ping"}, 4002), (_hello(outside, "alice"), 4001)):
+        connection = await dial(address, headers=headers)
+        await connection.send(json.dumps(message))
+        assert await _closed(connection) == (code, [])
+
+
 async def test_a_bad_monitor_filter_is_refused(outside: Outside) -> None:
     for filter in ({"colour": "red"}, {"min_amount": "much"}, {"min_amount": 5}):
         connection = await _socket(outside)

@@ -133,6 +133,7 @@ async def test_a_ticket_connects_once_and_does_nothing_else(outside: Outside) ->
     await first.send(hello)
     assert (await _said(first, "user_balance_init"))["user_id"] == alice
     second = await dial(address)
+    await second.send(hello)
     assert await _closed(second) == 4001
     await first.send('{"type":"ping"}')
     await _said(first, "pong")
@@ -192,6 +193,7 @@ async def test_who_is_disconnected_needs_a_new_token(
         )
         assert await _closed(connection) in (4001, 4010)
         connection = await dial(f"{websocket_url(running.base_url)}?ticket={ticket}")
+        await connection.send('{"type":"connect","streams":["balances"]}')
         assert await _closed(connection) in (4001, 4010)
         await running.restart()
 
