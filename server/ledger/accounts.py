@@ -71,6 +71,21 @@ def check_user_id(user_id: object, pointer: str = "/user_id") -> str:
     return user_id
 
 
+class StoredState(NamedTuple):
+    """What an account's row, or its last entry, says of it; by itself, before its first entry."""
+
+    balance: int = 0
+    held: int = 0
+    total_in: int = 0
+    total_out: int = 0
+    floor: int | None = None
+    suspend_below: int | None = None
+    alert_below: int | None = None
+    status: str = "active"
+    seq: int = 0
+    digest: str = GENESIS
+
+
 class Account(Struct, frozen=True):
     """
     One account as of its last entry. `balance`, totals and thresholds are minor units:

@@ -14,6 +14,7 @@ from .accounts import Account, AccountKey
 from .catalog import Catalog
 from .clock import Clock, rfc3339
 from .database import Database
+from .dialects import Sets
 from .digest import GENESIS
 from .errors import InvalidCursor, InvalidRequest
 from .journal import STATE_COLUMNS, Journal
@@ -65,19 +66,17 @@ class BalanceReader:
 
     async def snapshot(self, user_ids: Sequence[str]) -> Snapshot:
         """The balances of `user_ids` and the head, read by one statement."""
-        sqlite = self._database.dialect == "sqlite"
-        wanted = "IN (SELECT value FROM json_each(:users))" if sqlite else "= ANY(:users)"
-        users = msgspec.json.encode(user_ids).decode() if sqlite else list(user_ids)
+        sets = Sets(self._database.dialect)
         async with self._database.read() as connection:
             rows = (
                 await connection.execute(
                     text(
                         "SELECT c.epoch, c.position, a.id, a.book, a.owner, a.asset,"
                         f" {_STATE} FROM clock c"
-                        f" LEFT JOIN accounts a ON a.owner {wanted} AND a.seq > 0"
-                        " ORDER BY a.name"
+                        f" LEFT JOIN accounts a ON a.owner {sets.among('users', 'text')}"
+                        " AND a.seq > 0 ORDER BY a.name"
                     ),
-                    {"users": users},
+                    {"users": sets.parameter(user_ids)},
                 )
             ).all()
             accounts = [_account(row[2:]) for row in rows if row[2] is not None]

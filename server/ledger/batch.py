@@ -11,12 +11,12 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .accounts import Account, AccountKey
+from .accounts import Account, AccountKey, StoredState
 from .catalog import Catalog
 from .changes import Change, IdempotencyKey
 from .clock import Clock, rfc3339
 from .database import classify, reason
-from .digest import GENESIS, batch_seal, content_hash
+from .digest import batch_seal, content_hash
 from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
 from .journal import ENTRY_COLUMNS, STATE_COLUMNS, Journal, Replay
 from .receipts import Receipt
@@ -26,7 +26,7 @@ from .views import admin_fields, update_views
 
 Outcome = Receipt | LedgerError
 
-_UNTOUCHED = (0, 0, 0, 0, None, None, None, "active", 0, GENESIS)
+_UNTOUCHED = StoredState()
 
 
 class Request(Struct, frozen=True):

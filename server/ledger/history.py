@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .balances import BalanceReader
+from .dialects import Sets
 from .journal import committed_from
 from .money import format_amount
 from .updates import Committed
@@ -231,18 +232,17 @@ class JournalReader(BalanceReader):
         )
         ids = [row.id for row in rows if book in (None, row.book) and asset in (None, row.asset)]
         with_subject = book is None and asset is None
-        return _Seen(self._database.dialect == "sqlite", ids, user_id if with_subject else None)
+        return _Seen(self._database.dialect, ids, user_id if with_subject else None)
 
 
 class _Seen:
     """SQL for the positions that a user sees, by each account's own index."""
 
-    def __init__(self, sqlite: bool, ids: Sequence[int], subject: str | None) -> None:
-        self._sqlite = sqlite
+    def __init__(self, dialect: str, ids: Sequence[int], subject: str | None) -> None:
+        self._sqlite = dialect == "sqlite"
+        self._sets = Sets(dialect)
         self._with_subject = subject is not None
-        self.parameters: dict[str, Any] = {
-            "accounts": msgspec.json.encode(ids).decode() if sqlite else list(ids)
-        }
+        self.parameters: dict[str, Any] = {"accounts": self._sets.parameter(ids)}
         if subject is not None:
             self.parameters["subject"] = subject
 
@@ -260,8 +260,8 @@ class _Seen:
         limit = f"ORDER BY position {order} LIMIT :limit" if order else ""
         if self._sqlite:
             positions = (
-                "SELECT position FROM postings WHERE account_id IN"
-                f" (SELECT value FROM json_each(:accounts)) AND {condition}"
+                "SELECT position FROM postings WHERE account_id"
+                f" {self._sets.among('accounts', 'bigint')} AND {condition}"
             )
         else:
             positions = (

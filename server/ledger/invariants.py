@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from .accounts import AccountKey
+from .accounts import AccountKey, StoredState
 from .catalog import Catalog
 from .digest import GENESIS, SealHash, content_hash, entry_digest
 from .money import format_amount
@@ -73,21 +73,6 @@ class StoredEntry(NamedTuple):
     digest: str | None
 
 
-class StoredState(NamedTuple):
-    """What an account's row, or its last entry, says of it."""
-
-    balance: int
-    held: int
-    total_in: int
-    total_out: int
-    floor: int | None
-    suspend_below: int | None
-    alert_below: int | None
-    status: str
-    seq: int
-    digest: str
-
-
 class StoredSeal(NamedTuple):
     """A row of `seals`."""
 
@@ -106,9 +91,6 @@ class Ends(NamedTuple):
     postings: int
     seals: int
     last_seal: str
-
-
-UNTOUCHED = StoredState(0, 0, 0, 0, None, None, None, "active", 0, GENESIS)
 
 
 class Measure(NamedTuple):
@@ -311,7 +293,7 @@ class EntryWalk:
     def __init__(self, measure: Measure, types: TransactionTypes) -> None:
         self._measure = measure
         self._types = types
-        self._before = UNTOUCHED
+        self._before = StoredState()
 
     def entry(self, entry: StoredEntry, transaction: tuple[str, str] | None) -> list[Discrepancy]:
         """

@@ -11,30 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Row, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import schema
-from .accounts import Account, AccountKey
+from .accounts import Account, AccountKey, StoredState
 from .catalog import Asset, Book, Catalog
 from .changes import IdempotencyKey
+from .dialects import Sets
 from .digest import GENESIS
 from .updates import Committed
 
-STATE_COLUMNS = (
-    "balance",
-    "held",
-    "total_in",
-    "total_out",
-    "floor",
-    "suspend_below",
-    "alert_below",
-    "status",
-    "seq",
-    "digest",
-)
+STATE_COLUMNS = StoredState._fields
 _ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
 ENTRY_COLUMNS = (
     "seq",
@@ -66,6 +55,8 @@ class Journal:
 
     def __init__(self, dialect: str) -> None:
         self._sqlite = dialect == "sqlite"
+        sets = Sets(dialect)
+        self._any, self._set = sets.among, sets.parameter
         self._insert_transactions = self._insert(schema.transactions)
         self._insert_postings = self._insert(schema.postings)
         self._update_accounts = self._update(schema.accounts, STATE_COLUMNS)
@@ -191,7 +182,7 @@ class Journal:
                 " json_extract(value, '$[2]') FROM json_each(:keys)"
             )
             parameters: dict[str, Any] = {
-                "keys": _json([(key.namespace, key.principal, key.key) for key in keys])
+                "keys": self._set([(key.namespace, key.principal, key.key) for key in keys])
             }
         else:
             wanted = (
@@ -332,14 +323,6 @@ class Journal:
 
     # Forms of the two dialects
 
-    def _set(self, values: Sequence[Any]) -> Any:
-        return _json(values) if self._sqlite else list(values)
-
-    def _any(self, name: str, kind: str) -> str:
-        if self._sqlite:
-            return f"IN (SELECT value FROM json_each(:{name}))"
-        return f"= ANY(CAST(:{name} AS {kind}[]))"
-
     def _insert(self, table: Table) -> str:
         names = ", ".join(column.name for column in table.columns)
         if self._sqlite:
@@ -392,7 +375,3 @@ def _clock(row: Row[Any]) -> ClockState:
 
 def _array(column: Any) -> str:
     return "text[]" if column.type.python_type is str else "bigint[]"
-
-
-def _json(values: Any) -> str:
-    return msgspec.json.encode(values).decode()

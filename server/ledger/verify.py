@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .. import metrics
 from . import schema
-from .accounts import AccountKey
+from .accounts import AccountKey, StoredState
 from .catalog import Catalog
 from .database import Database
+from .dialects import Sets
 from .digest import GENESIS
 from .errors import UnknownAsset, UnknownBook, UnknownUser
 from .history import JournalReader
 from .invariants import (
-    UNTOUCHED,
     Discrepancy,
     Ends,
     EntryWalk,
@@ -33,7 +32,6 @@ from .invariants import (
     Measure,
     StoredEntry,
     StoredSeal,
-    StoredState,
     check_cached,
     check_ends,
     check_name,
@@ -377,7 +375,7 @@ class _Run:
                 total, after = total + amount, position
             cached = StoredState._make(state)
         if rows:
-            summed = None if after == _SMALLEST else UNTOUCHED._replace(balance=total)
+            summed = None if after == _SMALLEST else StoredState()._replace(balance=total)
             self.report(check_cached(measure, cached, summed))
 
     async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
@@ -390,6 +388,7 @@ class _Statements:
 
     def __init__(self, dialect: str) -> None:
         self._sqlite = dialect == "sqlite"
+        self._sets = Sets(dialect)
         columns = ", ".join(column.name for column in schema.transactions.columns)
         size = "length(encoded)" if self._sqlite else "octet_length(encoded)"
         entry = ", ".join(StoredEntry._fields)
@@ -449,16 +448,10 @@ class _Statements:
 
     def set(self, values: Iterable[int]) -> Any:
         """`values` as a parameter of a statement that looks them up."""
-        ordered = sorted(values)
-        return msgspec.json.encode(ordered).decode() if self._sqlite else ordered
+        return self._sets.parameter(sorted(values))
 
     def _by_set(self, statement: str, name: str) -> TextClause:
-        wanted = (
-            f"IN (SELECT value FROM json_each(:{name}))"
-            if self._sqlite
-            else f"= ANY(CAST(:{name} AS bigint[]))"
-        )
-        return text(f"{statement} {wanted}")
+        return text(f"{statement} {self._sets.among(name, 'bigint')}")
 
 
 async def _rows(
