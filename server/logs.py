@@ -6,7 +6,36 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """
+    A structured logger on the standard library's logger `name`, whoever configured that: in an
+    application that embeds the ledger, lines go where the application's own go.
+    """
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, _as_standard_call],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return logger
+
+
+def _as_standard_call(
+    _logger: WrappedLogger, _method: str, event_dict: EventDict
+) -> tuple[tuple[str], dict[str, object]]:
+    """``event name=value …`` for any formatter, and the fields themselves for ours."""
+    exc_info = event_dict.pop("exc_info", None)
+    event = event_dict.pop("event")
+    line = " ".join([event, *(f"{name}={value!r}" for name, value in event_dict.items())])
+    extra = {"structured": {"event": event, **event_dict}}
+    return (line,), {"exc_info": exc_info, "extra": extra}
+
+
+def _from_standard_call(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    event_dict.update(event_dict.pop("structured", {}))
+    return event_dict
 
 
 def configure_logging(form: str) -> None:
@@ -34,7 +63,11 @@ def configure_logging(form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            foreign_pre_chain=[
+                structlog.stdlib.ExtraAdder(),
+                _from_standard_call,
+                *shared,
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )

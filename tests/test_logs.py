@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from tallywire.logs import configure_logging
+from tallywire.logs import configure_logging, get_logger
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,25 @@ def test_the_console_form_is_for_people(capsys: pytest.CaptureFixture[str]) -> N
     line = capsys.readouterr().err
     assert "committed" in line
     assert "first=1" in line
+
+
+def test_a_line_of_the_ledger_in_a_host_application(caplog: pytest.LogCaptureFixture) -> None:
+    """The host's own handlers get it, as text with its fields; structlog is not needed there."""
+    get_logger("tallywire.x").warning("commit_retried", error="50% lost")
+    (record,) = caplog.records
+    assert record.getMessage() == "commit_retried error='50% lost'"
+    assert (record.name, record.levelname) == ("tallywire.x", "WARNING")
+
+
+def test_a_line_of_the_ledger_in_our_own_server(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = get_logger("tallywire.x")
+    configure_logging("json")
+    logger.debug("unseen")
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        logger.exception("commit_failed", changes=3)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["changes"], line["level"]) == ("commit_failed", 3, "error")
+    assert line["exception"][0]["exc_value"] == "broken"
+    assert "structured" not in line

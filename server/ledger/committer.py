@@ -13,10 +13,9 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .. import metrics
+from .. import logs, metrics
 from .batch import Attempt, Knowledge, Outcome, Prepared, Request, StaleKnowledge
 from .changes import Change
 from .clock import Clock, IdSource
@@ -32,7 +31,7 @@ from .errors import (
 from .journal import Journal
 from .updates import Batch
 
-log = structlog.get_logger("tallywire.committer")
+log = logs.get_logger("tallywire.committer")
 
 MOST_CHANGES = 512
 MOST_POSTINGS = 4096

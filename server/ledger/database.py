@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -99,11 +100,12 @@ class Database:
         """
         self.url = normalise_url(url)
         self.dialect = self.url.get_backend_name()
+        self._closed = False
         if self.dialect == "sqlite":
             _make_folder(Path(str(self.url.database)))
             _check_opens(str(self.url.database))
-            self.writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=2)
-            self.reader = _sqlite_engine(self.url, "BEGIN", pool_size=readers)
+            self.writer = _sqlite_engine(self.url, writes=True, pool_size=2)
+            self.reader = _sqlite_engine(self.url, writes=False, pool_size=readers)
         else:
             self.writer = _postgres_engine(self.url, writes=True, pool_size=2)
             self.reader = _postgres_engine(self.url, writes=False, pool_size=readers)
@@ -111,19 +113,27 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that may write; on SQLite it holds the write lock from its start."""
+        self._check_open()
         async with _unavailable_as_such(), self.writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reads; each statement sees what is committed as it starts."""
+        self._check_open()
         async with _unavailable_as_such(), self.reader.connect() as connection:
             yield connection
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; there will be no others."""
+        self._closed = True
         await self.writer.dispose()
         await self.reader.dispose()
+
+    def _check_open(self) -> None:
+        # An engine that was disposed of would connect again, and nobody would end that.
+        if self._closed:
+            raise DatabaseUnavailable("the database was closed by this program")
 
 
 @asynccontextmanager
@@ -207,7 +217,10 @@ def _check_opens(file: str) -> None:
         raise DatabaseUnavailable(f"cannot open {file}: {error}") from error
 
 
-def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
+def _sqlite_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
+    # The mode is the file's, for good: a file that turns out not to be ours must keep its own.
+    mode = ["journal_mode=WAL"] if writes else []
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
     engine = create_async_engine(
         url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": _CONNECT_SECONDS}
     )
@@ -217,7 +230,7 @@ def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
         # The driver must not begin transactions by itself: the ledger says when and how.
         connection.isolation_level = None
         try:
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            for setting in (*mode, "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {setting}").close()
         except BaseException:
             # A file that is no database: nobody else would end the driver's thread.
@@ -231,15 +244,31 @@ def _sqlite_engine(url: URL, begin: str, *, pool_size: int) -> AsyncEngine:
     return engine
 
 
+def _session_options(url: URL) -> dict[str, str]:
+    """
+    What the URL's ``options`` set, in libpq's form: ``?options=-csearch_path%3Dledger,public``.
+
+    Raises DatabaseUnavailable on other options than ``-c``.
+    """
+    given = url.query.get("options", "")
+    options = given if isinstance(given, str) else " ".join(given)
+    if re.fullmatch(r"(\s*-c\s*\w+=\S+)*\s*", options) is None:
+        raise DatabaseUnavailable("the database URL's options are not of the form -cname=value")
+    return dict(re.findall(r"-c\s*(\w+)=(\S+)", options))
+
+
 def _postgres_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
+    session = _POSTGRES_WRITER if writes else _POSTGRES_READER
+    ssl = url.query.get("sslmode")
     return create_async_engine(
-        url,
+        url.difference_update_query(["options", "sslmode"]),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
         pool_pre_ping=not writes,
         connect_args={
-            "server_settings": _POSTGRES_WRITER if writes else _POSTGRES_READER,
+            "server_settings": {**_session_options(url), **session},
+            **({"ssl": ssl} if ssl else {}),
             "timeout": _CONNECT_SECONDS,
             "command_timeout": (_WRITER_COMMAND_SECONDS if writes else _READER_COMMAND_SECONDS),
         },

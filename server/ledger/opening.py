@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict, Unpack
 from uuid import uuid4
 
-import structlog
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .. import logs
 from . import migrations
 from .access import Access
 from .administration import Administration
 from .batch import Knowledge
+from .blocking import SyncBalanceManager
 from .catalog import FIRST_ASSETS, FIRST_BOOKS
 from .clock import Clock, IdSource, SystemClock, rfc3339, uuid7_source
 from .committer import PATIENCE_SECONDS, Committer
@@ -30,7 +30,7 @@ from .manager import BalanceManager
 from .transaction_types import TransactionTypes
 from .verify import Verifier
 
-log = structlog.get_logger("tallywire.ledger")
+log = logs.get_logger("tallywire.ledger")
 
 # One process at a time upgrades or first fills a PostgreSQL database; the number is arbitrary.
 _UPGRADE_LOCK = 7_415_771
@@ -117,40 +117,23 @@ async def open_ledger_in(
         await manager.close()
 
 
-@contextmanager
-def open_ledger_sync(url: str, **options: Any) -> Iterator[SyncBalanceManager]:
+class OpenOptions(TypedDict, total=False):
+    """The options of `open_ledger`, by which they are described."""
+
+    default_asset: str
+    default_book: str
+    upgrade: bool
+    clock: Clock | None
+    new_id: IdSource | None
+    patience: float
+
+
+def open_ledger_sync(url: str, **options: Unpack[OpenOptions]) -> SyncBalanceManager:
     """
-    `open_ledger` for programs without an event loop, such as Django views and scripts: the
-    same methods, each blocking until it is done. Safe to use from many threads.
+    `open_ledger` for programs without an event loop, such as Django views and scripts: open at
+    once, to be closed by a `with` block, by `close()`, or by itself as the process ends.
     """
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(open_ledger(url, **options)) as manager,
-    ):
-        yield SyncBalanceManager(portal, manager)
-
-
-class SyncBalanceManager:
-    """A BalanceManager or Wallet whose coroutines are run to their end, in a loop of its own."""
-
-    def __init__(self, portal: BlockingPortal, target: Any) -> None:
-        self._portal = portal
-        self._target = target
-
-    def wallet(self, user_id: str, **place: str) -> SyncBalanceManager:
-        """A handle on one account."""
-        return SyncBalanceManager(self._portal, self._target.wallet(user_id, **place))
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._target, name)
-        if not callable(attribute):
-            return attribute
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            result = attribute(*args, **kwargs)
-            return await result if hasattr(result, "__await__") else result
-
-        return lambda *args, **kwargs: self._portal.call(lambda: call(*args, **kwargs))
+    return SyncBalanceManager(open_ledger(url, **options))
 
 
 async def upgrade_database(
@@ -162,7 +145,12 @@ async def upgrade_database(
     only_if_empty: refuse an older schema instead. Raises SchemaMismatch, DatabaseUnavailable.
     """
     try:
-        state = await _schema_state(database)
+        async with database.read() as connection:
+            # In this order: what another process makes between the two is then not in the way.
+            obstacle = await connection.run_sync(migrations.obstacle)
+            state = await connection.run_sync(migrations.schema_state)
+        if state == "empty" and obstacle:
+            raise SchemaMismatch(obstacle)
         if state == "newer":
             raise SchemaMismatch("the database was made by a newer tallywire: install that one")
         if state == "older" and only_if_empty:
@@ -177,12 +165,6 @@ async def upgrade_database(
             await _begin_journal(connection, database, clock)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         raise DatabaseUnavailable(f"cannot open the database: {reason(error)}") from error
-
-
-async def _schema_state(database: Database) -> str:
-    async with database.read() as connection:
-        state: str = await connection.run_sync(migrations.schema_state)
-        return state
 
 
 async def _begin_journal(connection: AsyncConnection, database: Database, clock: Clock) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tallywire.ledger import LedgerError, open_ledger, open_ledger_sync
-from tallywire.ledger.database import DatabaseUnavailable, normalise_url
-from tallywire.ledger.errors import InsufficientFunds, SchemaMismatch, UnknownAsset, UnknownBook
+from sqlalchemy import text
+from tallywire.ledger import LedgerError, open_ledger
+from tallywire.ledger.database import Database, DatabaseUnavailable, normalise_url
+from tallywire.ledger.errors import (
+    Overloaded,
+    SchemaMismatch,
+    UnknownAsset,
+    UnknownBook,
+)
 
+from ..conftest import RunTallywire
 from ..services.postgres import PostgresServer
 from .asking import deposit
 from .oracle import examine
@@ -175,12 +180,71 @@ async def test_a_neighbours_tables_are_left_alone(empty_database_url: str) -> No
 
 
 async def test_a_neighbours_table_of_our_name(empty_database_url: str) -> None:
-    """Refused whole: nothing of ours is left beside it."""
-    await execute(empty_database_url, "CREATE TABLE seals (id integer)")
-    with pytest.raises(DatabaseUnavailable):
-        await opens(empty_database_url)
-    with pytest.raises(Exception, match="accounts"):
-        await rows(empty_database_url, "SELECT * FROM accounts")
+    """Refused by its name: nothing of ours is left beside it, and a file is not touched at all."""
+    await execute(
+        empty_database_url,
+        "CREATE TABLE accounts (id integer)",
+        "CREATE TABLE codes (id integer)",
+        "CREATE VIEW assets AS SELECT id FROM codes",
+    )
+    file = Path(empty_database_url.removeprefix("sqlite+aiosqlite:///"))
+    before = file.read_bytes() if file.is_file() else b""
+    for upgrade in (False, True):
+        with pytest.raises(SchemaMismatch, match="not the ledger's: accounts, assets;"):
+            async with open_ledger(empty_database_url, upgrade=upgrade):
+                pass
+    assert (file.read_bytes() if file.is_file() else b"") == before
+    with pytest.raises(Exception, match="tallywire_version"):
+        await rows(empty_database_url, "SELECT * FROM tallywire_version")
+
+
+async def test_a_schema_of_its_own(empty_postgres_url: str, tallywire: RunTallywire) -> None:
+    """Beside tables of the same names: found by the search path in the URL."""
+    await execute(
+        empty_postgres_url,
+        "CREATE TABLE accounts (name text)",
+        "CREATE TABLE orders (id int)",
+        "INSERT INTO accounts VALUES ('theirs')",
+    )
+    path = f"{empty_postgres_url}?options=-csearch_path%3Dledger,public"
+    with pytest.raises(SchemaMismatch, match="'ledger', which the search path names first"):
+        await opens(path)
+    await execute(empty_postgres_url, "CREATE SCHEMA ledger", "CREATE SCHEMA second")
+    order = text("INSERT INTO orders VALUES (1)")
+    async with open_ledger(path) as ledger:
+        await ledger.add_to_balance("alice", "5", "prize", alongside=[order])
+    assert await rows(empty_postgres_url, "SELECT * FROM accounts") == [{"name": "theirs"}]
+    assert await rows(empty_postgres_url, "SELECT * FROM orders") == [{"id": 1}]
+    assert await rows(empty_postgres_url, "SELECT position FROM ledger.clock") == [{"position": 1}]
+    assert tallywire("verify", database_url=path).returncode == 0
+    # Another ledger's schema further along the path is not taken for this one's.
+    second = f"{empty_postgres_url}?options=-c%20search_path=second,ledger"
+    async with open_ledger(second) as ledger:
+        assert (await ledger.reader.head()).position == 0
+
+
+async def test_sessions_that_the_url_describes(postgres_url: str) -> None:
+    """As platforms write it: libpq's sslmode and options; the ledger's own settings stay."""
+    url = f"{postgres_url}?sslmode=disable&options=-cwork_mem%3D8MB%20-cstatement_timeout%3D0"
+    database = Database(url)
+    async with database.write() as connection:
+        settings = [
+            await connection.scalar(text(f"SHOW {name}"))
+            for name in ("work_mem", "statement_timeout")
+        ]
+    await database.close()
+    assert settings == ["8MB", "6s"]
+    with pytest.raises(DatabaseUnavailable, match="options"):
+        Database(f"{postgres_url}?options=--verbose")
+
+
+async def test_a_closed_ledger_connects_no_more(database_url: str) -> None:
+    async with open_ledger(database_url) as ledger:
+        await ledger.post(deposit(ledger, "alice"))
+    with pytest.raises(DatabaseUnavailable, match="closed"):
+        await ledger.get_balance("alice")
+    with pytest.raises(Overloaded):
+        await ledger.add_to_balance("alice", "1", "late")
 
 
 @pytest.mark.parametrize(
@@ -248,24 +312,3 @@ async def test_a_copied_file_cannot_be_told_from_the_first(sqlite_url: str, tmp_
     copy = tmp_path / "copy.db"
     shutil.copyfile(sqlite_url.removeprefix("sqlite+aiosqlite:///"), copy)
     assert await opens(f"sqlite:///{copy}") == epoch
-
-
-# Without an event loop
-
-
-def test_from_many_threads(database_url: str) -> None:
-    """COMMITTED_SURVIVES_FAULT needs no loop of the caller's: each thread gets its own receipt."""
-    with open_ledger_sync(database_url, default_asset="COIN") as manager:
-
-        def work(number: int) -> list[int]:
-            wallet = manager.wallet(f"user-{number % 3}")
-            return [wallet.add_to_balance("2", "prize").position for _ in range(10)]
-
-        with ThreadPoolExecutor(8) as threads:
-            positions = [p for done in threads.map(work, range(8)) for p in done]
-        assert sorted(positions) == list(range(1, 81))
-        assert manager.get_balance("user-0") == Decimal(60)
-        assert manager.catalog.books["main"].side == "credit"
-        with pytest.raises(InsufficientFunds):
-            manager.wallet("user-1").subtract_from_balance("61", "too much")
-    assert asyncio.run(examine(database_url)) == 80

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from alembic import context
-from tallywire.ledger.migrations import VERSION_TABLE
+from tallywire.ledger.migrations import VERSION_TABLE, own_schema
 from tallywire.ledger.schema import metadata
 
+connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=metadata,
     version_table=VERSION_TABLE,
+    version_table_schema=own_schema(connection),
 )
 with context.begin_transaction():
     context.run_migrations()
