@@ -6,8 +6,11 @@ state that the earlier ones left. Everything up to COMMIT, which is the committe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,14 +21,18 @@ from .clock import Clock, rfc3339
 from .database import classify, reason
 from .digest import batch_seal, content_hash
 from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
+from .holds import Hold
+from .intents import ConfirmHold, EndHold, RepairAccount, RepairSystemAccount
 from .journal import ENTRY_COLUMNS, STATE_COLUMNS, Journal, Replay
 from .receipts import Receipt
-from .rules import Decision, decide
+from .rules import Decision, State, decide
 from .updates import Batch, Committed, encode_updates
-from .views import admin_fields, update_views
+from .views import admin_fields, hold_from_view, own_fields, update_views
 
 Outcome = Receipt | LedgerError
 
+# What deciding a change leaves behind, and a refused group takes back.
+_DECIDED = ("_accounts", "_inconsistent", "_holds", "_reversed", "_accepted", "_accepted_by_key")
 _UNTOUCHED = StoredState()
 
 
@@ -91,6 +98,8 @@ class Attempt:
         self._accounts: dict[AccountKey, Account] = {}
         self._inconsistent: set[AccountKey] = set()
         self._replays: dict[IdempotencyKey, Replay] = {}
+        self._holds: dict[str, Hold] = {}
+        self._reversed: set[str] = set()
         self._accepted: dict[str, Decision] = {}
         self._accepted_by_key: dict[IdempotencyKey, str] = {}
 
@@ -104,6 +113,7 @@ class Attempt:
         made = await self._find_or_make_accounts(requests)
         await self._lock_accounts()
         await self._look_up_keys(requests)
+        await self._look_up_holds_and_reversals(requests)
         decided = [await self._decide_group(group) for group in groups]
         if not self._accepted:
             return Prepared(None, _outcomes(decided, None), {})
@@ -148,13 +158,41 @@ class Attempt:
         last = await self._journal.last_entries(self._connection, ids)
         for key, account in self._accounts.items():
             cached = tuple(getattr(account, name) for name in STATE_COLUMNS)
-            if cached != last.get(account.id, _UNTOUCHED):
+            by_entries = last.get(account.id, _UNTOUCHED)
+            if cached != by_entries:
                 self._inconsistent.add(key)
+                self._accounts[key] = Account(account.id, key, *by_entries)
 
     async def _look_up_keys(self, requests: Sequence[Request]) -> None:
         keys = {r.change.key for r in requests if r.change.key is not None}
         if keys:
             self._replays = await self._journal.replays(self._connection, list(keys))
+
+    async def _look_up_holds_and_reversals(self, requests: Sequence[Request]) -> None:
+        changes = [request.change for request in requests]
+        await self._rebuild_holds(
+            [c.intent.key for c in changes if isinstance(c.intent, RepairAccount)]
+        )
+        holds = {c.intent.hold_id for c in changes if isinstance(c.intent, (ConfirmHold, EndHold))}
+        if holds:
+            self._holds = await self._journal.holds(self._connection, list(holds))
+        originals = {change.reverses for change in changes if change.reverses is not None}
+        if originals:
+            self._reversed = await self._journal.reversed_ids(self._connection, list(originals))
+
+    async def _rebuild_holds(self, keys: Sequence[AccountKey]) -> None:
+        """Write the hold rows of accounts under repair anew, as the journal has them."""
+        if not keys:
+            return
+        ids = [self._ids[key.name] for key in keys]
+        await self._journal.forget_holds(self._connection, ids)
+        for id_ in ids:
+            found = await self._journal.holds_in_journal(self._connection, id_)
+            holds = [
+                hold_from_view(committed.admin_fields()["hold"], placed_at, self._catalog)
+                for placed_at, committed in found
+            ]
+            await self._journal.write_holds(self._connection, [(id_, hold) for hold in holds])
 
     async def _decide_group(self, group: Sequence[Request]) -> list[Verdict]:
         if len(group) == 1:
@@ -162,7 +200,7 @@ class Attempt:
                 return [await self._decide(group[0])]
             except LedgerError as refusal:
                 return [refusal]
-        before = dict(self._accounts), dict(self._accepted), dict(self._accepted_by_key)
+        before = self._remembered()
         verdicts: list[Verdict] = []
         savepoint = await self._connection.begin_nested() if _has_alongside(group) else None
         for item, request in enumerate(group):
@@ -170,13 +208,20 @@ class Attempt:
                 verdicts.append(await self._decide(request))
             except LedgerError as refusal:
                 refusal.extra["item"] = item
-                self._accounts, self._accepted, self._accepted_by_key = before
+                self._recall(before)
                 if savepoint is not None:
                     await savepoint.rollback()
                 return [refusal] * len(group)
         if savepoint is not None:
             await savepoint.commit()
         return verdicts
+
+    def _remembered(self) -> tuple[Any, ...]:
+        return tuple(copy(getattr(self, name)) for name in _DECIDED)
+
+    def _recall(self, before: tuple[Any, ...]) -> None:
+        for name, value in zip(_DECIDED, before, strict=True):
+            setattr(self, name, value)
 
     async def _decide(self, request: Request) -> Verdict:
         change = request.change
@@ -187,8 +232,7 @@ class Attempt:
         decision = decide(
             change,
             request.transaction_id,
-            self._accounts,
-            self._inconsistent,
+            State(self._accounts, self._inconsistent, self._holds, self._reversed),
             self._catalog,
             self._clock.now(),
         )
@@ -196,6 +240,11 @@ class Attempt:
             await self._run_alongside(change)
         for entry in decision.entries:
             self._accounts[entry.after.key] = entry.after
+            self._inconsistent.discard(entry.after.key)
+        if decision.hold is not None:
+            self._holds[decision.hold.id] = decision.hold
+        if change.reverses is not None:
+            self._reversed.add(change.reverses)
         self._accepted[request.transaction_id] = decision
         if change.key is not None:
             self._accepted_by_key[change.key] = request.transaction_id
@@ -250,6 +299,7 @@ class Attempt:
         committed: list[Committed] = []
         hashes: list[str] = []
         moves: dict[int, int] = {}
+        holds: dict[str, Hold] = {}
         for position, decision in enumerate(self._accepted.values(), start=clock.position + 1):
             encoded = _encoded(decision, position, created_at, self._catalog)
             columns = _transaction_columns(decision, position, created_at, encoded)
@@ -263,12 +313,27 @@ class Attempt:
             for leg in decision.system_legs:
                 id_ = self._ids[leg.key.name]
                 moves[id_] = moves.get(id_, 0) + leg.amount
+            if decision.hold is not None:
+                hold = decision.hold
+                holds[hold.id] = replace(hold, position=hold.position or position)
         first, last = clock.position + 1, clock.position + len(committed)
         seal = batch_seal(clock.seal, first, last, created_at, hashes)
+        await self._restore_system_balances()
         await self._journal.move_system_balances(self._connection, sorted(moves.items()))
+        await self._journal.write_holds(
+            self._connection, [(self._ids[hold.key.name], hold) for hold in holds.values()]
+        )
         await self._journal.append(self._connection, transactions, postings)
         await self._journal.advance_clock(self._connection, first, last, created_at, seal)
         return Batch(clock.epoch, first, last, tuple(committed))
+
+    async def _restore_system_balances(self) -> None:
+        for decision in self._accepted.values():
+            intent = decision.change.intent
+            if isinstance(intent, RepairSystemAccount):
+                await self._journal.restore_system_balance(
+                    self._connection, self._ids[intent.key.name], intent.position, intent.balance
+                )
 
     def _posting_rows(
         self, decision: Decision, position: int
@@ -290,7 +355,8 @@ class Attempt:
 
 def _encoded(decision: Decision, position: int, created_at: str, catalog: Catalog) -> bytes:
     users, updates = update_views(decision, position, created_at, catalog)
-    return encode_updates(users, admin_fields(decision), updates)
+    own = own_fields(decision, catalog)
+    return encode_updates(users, admin_fields(decision, catalog), updates, own)
 
 
 def _transaction_columns(
@@ -309,12 +375,13 @@ def _transaction_columns(
         change.internal,
         change.actor,
         change.actor_role,
-        None,
+        change.reverses,
         change.effective_at or created_at,
         created_at,
         *((None, None, None) if key is None else (key.namespace, key.principal, key.key)),
         change.fingerprint,
         encoded.decode(),
+        None if decision.hold is None else decision.hold.id,
     )
 
 

@@ -22,6 +22,17 @@ from .accounts import AccountKey, check_user_id
 from .catalog import Asset, Book, Catalog
 from .clock import parse_rfc3339, rfc3339
 from .errors import InvalidAmount, InvalidRequest, LedgerError
+from .intents import (
+    ChangeAccount,
+    Intent,
+    Leg,
+    OpenAccount,
+    Post,
+    RepairAccount,
+    RepairSystemAccount,
+    Reverse,
+    SetBalance,
+)
 from .money import parse_amount, split_by_weight
 from .transaction_types import TransactionType
 
@@ -44,46 +55,6 @@ Amount = str | Decimal
 
 # The type, among the metrics, of what could not be read so far as to have one.
 _UNKNOWN = TransactionType(name="unknown", direction="none", counter=None)
-
-
-class Leg(Struct, frozen=True):
-    """One posting to be: minor units, credit-positive; `held_change` in minor units."""
-
-    key: AccountKey
-    amount: int
-    held_change: int = 0
-
-
-class Post(Struct, frozen=True, tag=True):
-    """Move money along `legs`, which sum to zero and name each account once."""
-
-    legs: tuple[Leg, ...]
-
-
-class SetBalance(Struct, frozen=True, tag=True):
-    """Make the balance `new_balance` (minor units, own sense), if the account is at `if_seq`."""
-
-    key: AccountKey
-    counter: AccountKey
-    new_balance: int
-    if_seq: int | None
-
-
-class OpenAccount(Struct, frozen=True, tag=True):
-    """Make the account, with `settings` over the book's defaults."""
-
-    key: AccountKey
-    settings: dict[str, int | str | None]
-
-
-class ChangeAccount(Struct, frozen=True, tag=True):
-    """Give the account these `settings`; those not named stay."""
-
-    key: AccountKey
-    settings: dict[str, int | str | None]
-
-
-Intent = Post | SetBalance | OpenAccount | ChangeAccount
 
 
 class IdempotencyKey(Struct, frozen=True):
@@ -117,7 +88,7 @@ class Change(Struct, frozen=True, kw_only=True):
     One transaction to be. metadata and internal: compact JSON text; effective_at: RFC 3339
     with microseconds, or None; fingerprint: hash of all that makes it this request;
     assets: those of its amounts, with the scale by which these were read;
-    account_keys: every account that it may touch; size: about how many bytes its updates take;
+    size: about how many bytes its updates take;
     refusal: why it is refused where nothing that comes before forbids it; its amounts are then
     stand-ins in the direction asked for, and its fingerprint is nobody's.
     """
@@ -134,10 +105,19 @@ class Change(Struct, frozen=True, kw_only=True):
     key: IdempotencyKey | None
     fingerprint: str
     assets: tuple[Asset, ...]
-    account_keys: tuple[AccountKey, ...]
     size: int
     alongside: tuple[Executable, ...] = ()
     refusal: LedgerError | None = None
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return self.intent.account_keys
+
+    @property
+    def reverses(self) -> str | None:
+        """The id of the transaction that it undoes."""
+        return self.intent.original if isinstance(self.intent, Reverse) else None
 
 
 def directed(
@@ -151,11 +131,11 @@ def directed(
     details: Details,
 ) -> Change:
     """A change of one user's balance by a positive `magnitude`; the type gives the direction."""
-    in_book, of_asset = _place(catalog, kind, book, asset)
+    in_book, of_asset = place(catalog, kind, book, asset)
     sign = kind.sign(in_book.side)
     if sign == 0:
         raise InvalidRequest(f"{kind.name!r} has no direction of its own: give a signed amount")
-    minor, refusal = _or_stand_in(1, lambda: _positive(magnitude, of_asset))
+    minor, refusal = or_stand_in(1, lambda: positive(magnitude, of_asset))
     return _single(kind, in_book, of_asset, user_id, sign * minor, details, refusal)
 
 
@@ -170,10 +150,10 @@ def signed(
     details: Details,
 ) -> Change:
     """A change of one user's balance by `amount`, in the account's own sense, not zero."""
-    in_book, of_asset = _place(catalog, kind, book, asset)
+    in_book, of_asset = place(catalog, kind, book, asset)
     sign = kind.sign(in_book.side)
     stand_in = sign or (-1 if str(amount).startswith("-") else 1)
-    minor, refusal = _or_stand_in(stand_in, lambda: _signed(amount, of_asset, kind, sign))
+    minor, refusal = or_stand_in(stand_in, lambda: _signed(amount, of_asset, kind, sign))
     return _single(kind, in_book, of_asset, user_id, minor, details, refusal)
 
 
@@ -189,8 +169,8 @@ def moved(
     details: Details,
 ) -> Change:
     """A change by a positive `magnitude` in the direction `sign` (1 or -1), own sense."""
-    in_book, of_asset = _place(catalog, kind, book, asset)
-    minor, refusal = _or_stand_in(1, lambda: _positive(magnitude, of_asset))
+    in_book, of_asset = place(catalog, kind, book, asset)
+    minor, refusal = or_stand_in(1, lambda: positive(magnitude, of_asset))
     direction = kind.sign(in_book.side) or sign
     if direction != sign:
         refusal = InvalidAmount(f"a {kind.name} moves the other way", pointer="/amount")
@@ -209,16 +189,16 @@ def transfer(
     details: Details,
 ) -> Change:
     """A move of a positive `amount` from one user to another, in one book and asset."""
-    _, of_asset = _place(catalog, kind, book, asset)
+    _, of_asset = place(catalog, kind, book, asset)
     if kind.counter != "user":
         raise InvalidRequest(f"{kind.name!r} does not move money between users")
     source = AccountKey(book, check_user_id(from_user, "/from_user"), asset)
     target = AccountKey(book, check_user_id(to_user, "/to_user"), asset)
     if source == target:
         raise InvalidRequest("a transfer needs two different users", pointer="/to_user")
-    minor, refusal = _or_stand_in(1, lambda: _positive(amount, of_asset))
+    minor, refusal = or_stand_in(1, lambda: positive(amount, of_asset))
     legs = (Leg(source, -minor), Leg(target, minor))
-    return _change(kind, of_asset, Post(legs), details, refusal)
+    return make_change(kind, (of_asset,), Post(legs), details, refusal)
 
 
 def set_balance(
@@ -233,15 +213,15 @@ def set_balance(
     details: Details,
 ) -> Change:
     """Whatever change makes the balance `new_balance` (own sense), an entry even where none."""
-    _, of_asset = _place(catalog, kind, book, asset)
+    _, of_asset = place(catalog, kind, book, asset)
     if kind.direction != "either" or kind.counter in (None, "user"):
         raise InvalidRequest(f"{kind.name!r} cannot set a balance")
-    minor, refusal = _or_stand_in(
+    minor, refusal = or_stand_in(
         0, lambda: parse_amount(new_balance, of_asset.scale, pointer="/new_balance")
     )
     key = AccountKey(book, check_user_id(user_id), asset)
     counter = AccountKey(book, _counter(kind), asset)
-    return _change(kind, of_asset, SetBalance(key, counter, minor, if_seq), details, refusal)
+    return make_change(kind, (of_asset,), SetBalance(key, counter, minor, if_seq), details, refusal)
 
 
 def shared_charge(
@@ -255,7 +235,7 @@ def shared_charge(
     details: Details,
 ) -> Change:
     """A positive `amount` charged to distinct users by `shares` (user id, weight), no unit lost."""
-    in_book, of_asset = _place(catalog, kind, book, asset)
+    in_book, of_asset = place(catalog, kind, book, asset)
     sign = kind.sign(in_book.side)
     if sign == 0 or kind.counter == "user":
         raise InvalidRequest(f"{kind.name!r} cannot be shared")
@@ -267,14 +247,14 @@ def shared_charge(
         raise InvalidRequest("a user has one share", pointer="/shares")
     if min(weights) < 0 or sum(weights) == 0:
         raise InvalidRequest("weights are 0 or more, not all 0", pointer="/shares")
-    minor, refusal = _or_stand_in(1, lambda: _positive(amount, of_asset))
+    minor, refusal = or_stand_in(1, lambda: positive(amount, of_asset))
     to_stored = sign * in_book.stored_sign
     legs = [
         Leg(AccountKey(book, user, asset), to_stored * part)
         for user, part in zip(users, split_by_weight(minor, weights), strict=True)
     ]
     legs.append(Leg(AccountKey(book, _counter(kind), asset), -to_stored * minor))
-    return _change(kind, of_asset, Post(tuple(legs)), details, refusal)
+    return make_change(kind, (of_asset,), Post(tuple(legs)), details, refusal)
 
 
 def open_account(
@@ -288,12 +268,12 @@ def open_account(
     details: Details,
 ) -> Change:
     """An account made explicitly; `settings` as in the contract (decimal strings or None)."""
-    in_book, of_asset = _place(catalog, kind, book, asset)
+    in_book, of_asset = place(catalog, kind, book, asset)
     key = AccountKey(book, check_user_id(user_id), asset)
     if "status" in settings:
         raise InvalidRequest("a new account is active", pointer="/status")
     checked, refusal = _settings(in_book, of_asset, settings)
-    return _change(kind, of_asset, OpenAccount(key, checked), details, refusal)
+    return make_change(kind, (of_asset,), OpenAccount(key, checked), details, refusal)
 
 
 def change_account(
@@ -307,12 +287,35 @@ def change_account(
     details: Details,
 ) -> Change:
     """New settings of an account: thresholds (decimal strings or None) and `status`."""
-    in_book, of_asset = _place(catalog, kind, book, asset)
+    in_book, of_asset = place(catalog, kind, book, asset)
     key = AccountKey(book, check_user_id(user_id), asset)
     if not settings:
         raise InvalidRequest("nothing to change: name at least one setting")
     checked, refusal = _settings(in_book, of_asset, settings)
-    return _change(kind, of_asset, ChangeAccount(key, checked), details, refusal)
+    return make_change(kind, (of_asset,), ChangeAccount(key, checked), details, refusal)
+
+
+def repair_account(
+    catalog: Catalog, kind: TransactionType, key: AccountKey, *, details: Details
+) -> Change:
+    """The repair of a user account's cached row, holds and mirrors from its entries."""
+    _, of_asset = place(catalog, kind, key.book, key.asset)
+    return make_change(kind, (of_asset,), RepairAccount(key), details, None)
+
+
+def repair_system_account(
+    catalog: Catalog,
+    kind: TransactionType,
+    key: AccountKey,
+    *,
+    position: int,
+    balance: int,
+    details: Details,
+) -> Change:
+    """The repair of a system account: at `position` its postings sum to `balance` (stored)."""
+    _, of_asset = place(catalog, kind, key.book, key.asset)
+    intent = RepairSystemAccount(key, position, balance)
+    return make_change(kind, (of_asset,), intent, details, None)
 
 
 def refused(refusal: LedgerError) -> Change:
@@ -330,13 +333,13 @@ def refused(refusal: LedgerError) -> Change:
         key=None,
         fingerprint="",
         assets=(),
-        account_keys=(),
         size=0,
         refusal=refusal,
     )
 
 
-def _place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tuple[Book, Asset]:
+def place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tuple[Book, Asset]:
+    """The book and asset; raises UnknownBook, UnknownAsset, InvalidRequest on the wrong side."""
     in_book, of_asset = catalog.book(book), catalog.asset(asset)
     if in_book.side not in kind.sides:
         raise InvalidRequest(
@@ -346,12 +349,15 @@ def _place(catalog: Catalog, kind: TransactionType, book: str, asset: str) -> tu
 
 
 def _counter(kind: TransactionType) -> str:
+    if kind.by_operation:
+        raise InvalidRequest(f"{kind.name!r} is made by an operation of its own")
     if kind.counter is None:
         raise InvalidRequest(f"{kind.name!r} moves no money")
     return kind.counter
 
 
-def _positive(magnitude: Amount, asset: Asset) -> int:
+def positive(magnitude: Amount, asset: Asset) -> int:
+    """`magnitude` in minor units; raises InvalidAmount where it is not more than zero."""
     minor = parse_amount(magnitude, asset.scale)
     if minor <= 0:
         raise InvalidAmount("the amount must be more than zero", pointer="/amount")
@@ -370,7 +376,7 @@ def _signed(amount: Amount, asset: Asset, kind: TransactionType, sign: int) -> i
     return minor
 
 
-def _or_stand_in(stand_in: int, read: Callable[[], int]) -> tuple[int, InvalidAmount | None]:
+def or_stand_in(stand_in: int, read: Callable[[], int]) -> tuple[int, InvalidAmount | None]:
     """The minor units that `read` gives; where it refuses them, `stand_in` and the refusal."""
     try:
         return read(), None
@@ -395,7 +401,7 @@ def _single(
         Leg(AccountKey(book.name, check_user_id(user_id), asset.code), stored),
         Leg(AccountKey(book.name, counter, asset.code), -stored),
     )
-    return _change(kind, asset, Post(legs), details, refusal)
+    return make_change(kind, (asset,), Post(legs), details, refusal)
 
 
 def _settings(
@@ -423,13 +429,18 @@ def _settings(
     return checked, refusal
 
 
-def _change(
+def make_change(
     kind: TransactionType,
-    asset: Asset,
+    assets: tuple[Asset, ...],
     intent: Intent,
     details: Details,
-    refusal: InvalidAmount | None,
+    refusal: LedgerError | None,
 ) -> Change:
+    """
+    The change of `kind` that wants `intent`, its amounts read by the scales of `assets`.
+
+    refusal: see Change. Raises InvalidRequest where the `details` cannot be kept.
+    """
     description = check_text(details.description, "description", LONGEST_DESCRIPTION)
     reference = (
         None
@@ -450,8 +461,7 @@ def _change(
             order="sorted",
         )
     ).hexdigest()
-    keys = _account_keys(intent)
-    users = sum(not key.is_system for key in keys)
+    users = sum(not key.is_system for key in intent.account_keys)
     size = users * (UPDATE_SIZE + len(description) + len(metadata_text))
     if size > LARGEST_UPDATES:
         raise InvalidRequest("the texts are too long for so many users")
@@ -467,20 +477,11 @@ def _change(
         actor_role=check_text(details.actor_role, "actor_role", LONGEST_ACTOR),
         key=details.key,
         fingerprint="" if refusal is not None else fingerprint,
-        assets=(asset,),
-        account_keys=keys,
+        assets=assets,
         size=size,
         alongside=details.alongside,
         refusal=refusal,
     )
-
-
-def _account_keys(intent: Intent) -> tuple[AccountKey, ...]:
-    if isinstance(intent, Post):
-        return tuple(leg.key for leg in intent.legs)
-    if isinstance(intent, SetBalance):
-        return (intent.key, intent.counter)
-    return (intent.key,)
 
 
 def _check_key(key: IdempotencyKey) -> None:

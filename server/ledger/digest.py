@@ -34,8 +34,12 @@ def content_hash(columns: Sequence[object], postings: Iterable[Sequence[object]]
     """
     The hash over every column of a transaction and of its postings, as a compact JSON array.
 
-    columns: the stored transaction row without the hash itself; postings: stored rows, by account.
+    columns: the stored transaction row without the hash itself, its last column (the hold) only
+    where it is present, so that rows from before there was one keep their hashes; postings: stored
+    rows, by account.
     """
+    if columns[-1] is None:
+        columns = columns[:-1]
     return sha256(msgspec.json.encode([columns, list(postings)])).hexdigest()
 
 

@@ -107,6 +107,30 @@ class AccountClosed(LedgerError):
     code = "account_closed"
 
 
+class HoldExceeded(LedgerError):
+    """The amount is more than what remains of the hold."""
+
+    code = "hold_exceeded"
+
+
+class HoldNotOpen(LedgerError):
+    """The hold is not open any more."""
+
+    code = "hold_not_open"
+
+
+class AlreadyReversed(LedgerError):
+    """The transaction was reversed before: that is done once."""
+
+    code = "already_reversed"
+
+
+class NotReversible(LedgerError):
+    """A transaction of this type is not reversible."""
+
+    code = "not_reversible"
+
+
 class Conflict(LedgerError):
     """The state is not the one that the request expects."""
 

@@ -10,10 +10,15 @@ from msgspec import Raw, Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .accounts import AccountKey
 from .balances import BalanceReader
+from .clock import rfc3339
 from .dialects import Sets
-from .journal import committed_from
+from .holds import Hold
+from .intents import Leg
+from .journal import SELECT_HOLDS, committed_from, hold_from
 from .money import format_amount
+from .reversals import Original
 from .updates import Committed
 
 PAGE_BYTES = 1 << 20
@@ -71,6 +76,7 @@ class StoredTransaction(Struct, frozen=True):
             "idempotency_key": record["key"],
             "postings": self.postings,
             "reversed_by": self.reversed_by,
+            **{k: v for k, v in self.committed.admin_fields().items() if k == "hold"},
         }
 
 
@@ -164,6 +170,66 @@ class JournalReader(BalanceReader):
         if before is None:
             return await self._stored("1 = 1", {"limit": limit})
         return await self._stored("t.position < :before", {"before": before, "limit": limit})
+
+    async def original(self, transaction_id: str) -> Original | None:
+        """The transaction `transaction_id` as a reversal needs it, or None."""
+        async with self._database.read() as connection:
+            rows = (
+                await connection.execute(
+                    text(
+                        "SELECT t.type, a.book, a.owner, a.asset, p.amount FROM transactions t"
+                        " JOIN postings p ON p.position = t.position"
+                        " JOIN accounts a ON a.id = p.account_id"
+                        " WHERE t.id = :id ORDER BY a.name"
+                    ),
+                    {"id": transaction_id},
+                )
+            ).all()
+        if not rows:
+            return None
+        legs = [Leg(AccountKey(row.book, row.owner, row.asset), row.amount) for row in rows]
+        return Original(transaction_id, rows[0].type, tuple(legs))
+
+    async def hold(self, hold_id: str) -> Hold | None:
+        """The hold `hold_id`, or None."""
+        found = await self._holds("h.id = :id", {"id": hold_id, "limit": 1})
+        return found[0] if found else None
+
+    async def holds(
+        self, user_id: str | None, status: str | None, before: int | None, limit: int
+    ) -> list[Hold]:
+        """
+        At most `limit` holds placed below position `before` (None: the newest), newest first.
+
+        user_id, status: only those of that user, and of that status.
+        """
+        wanted = {"a.owner": user_id, "h.status": status}
+        given = [(column, value) for column, value in wanted.items() if value is not None]
+        conditions = ["h.position < :before"]
+        conditions += [f"{column} = :value{i}" for i, (column, _) in enumerate(given)]
+        return await self._holds(
+            " AND ".join(conditions),
+            {
+                **{f"value{i}": value for i, (_, value) in enumerate(given)},
+                "before": 2**62 if before is None else before,
+                "limit": limit,
+            },
+        )
+
+    async def expired_holds(self, limit: int) -> list[Hold]:
+        """At most `limit` open holds whose time is over by this process's clock."""
+        return await self._holds(
+            "h.status = 'open' AND h.expires_at <= :now",
+            {"now": rfc3339(self._clock.now()), "limit": limit},
+        )
+
+    async def _holds(self, condition: str, parameters: dict[str, Any]) -> list[Hold]:
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                text(f"{SELECT_HOLDS} WHERE {condition} ORDER BY h.position DESC LIMIT :limit"),
+                parameters,
+            )
+            return [hold_from(row) for row in rows]
 
     async def audit(self, before: int | None, limit: int) -> list[dict[str, Any]]:
         """At most `limit` audit rows with an id below `before`, newest first."""

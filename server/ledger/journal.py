@@ -21,9 +21,11 @@ from .catalog import Asset, Book, Catalog
 from .changes import IdempotencyKey
 from .dialects import Sets
 from .digest import GENESIS
+from .holds import Hold
 from .updates import Committed
 
 STATE_COLUMNS = StoredState._fields
+_HOLD_COLUMNS = tuple(column.name for column in schema.holds.columns)
 _ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
 ENTRY_COLUMNS = (
     "seq",
@@ -60,6 +62,10 @@ class Journal:
         self._insert_transactions = self._insert(schema.transactions)
         self._insert_postings = self._insert(schema.postings)
         self._update_accounts = self._update(schema.accounts, STATE_COLUMNS)
+        self._write_holds = (
+            f"{self._insert(schema.holds)} ON CONFLICT (id) DO UPDATE SET "
+            + ", ".join(f"{name} = excluded.{name}" for name in _HOLD_COLUMNS[1:])
+        )
 
     # Reading, before anything is locked
 
@@ -207,6 +213,38 @@ class Journal:
             for row in rows
         }
 
+    async def holds(self, connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Hold]:
+        """The holds `ids` by id; whoever changes one has its account locked."""
+        rows = await connection.execute(
+            text(f"{SELECT_HOLDS} WHERE h.id {self._any('ids', 'text')}"), {"ids": self._set(ids)}
+        )
+        return {row.id: hold_from(row) for row in rows}
+
+    async def reversed_ids(self, connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
+        """Those of the transactions `ids` that are reversed."""
+        rows = await connection.execute(
+            text(f"SELECT reverses FROM transactions WHERE reverses {self._any('ids', 'text')}"),
+            {"ids": self._set(ids)},
+        )
+        return {row.reverses for row in rows}
+
+    async def holds_in_journal(
+        self, connection: AsyncConnection, account_id: int
+    ) -> list[tuple[int, Committed]]:
+        """Where each hold of an account was placed, and the newest transaction of that hold."""
+        rows = await connection.execute(
+            text(
+                "SELECT placed.position AS placed_at, t.position, t.id, t.type, t.encoded"
+                " FROM postings p JOIN transactions placed ON placed.position = p.position"
+                " AND placed.hold = placed.id"
+                " JOIN transactions t ON t.hold = placed.id AND t.position ="
+                " (SELECT max(n.position) FROM transactions n WHERE n.hold = placed.id)"
+                " WHERE p.account_id = :id"
+            ),
+            {"id": account_id},
+        )
+        return [(row.placed_at, committed_from(row[1:])) for row in rows]
+
     # Writing
 
     async def write_accounts(
@@ -218,6 +256,33 @@ class Journal:
             for account in accounts
         ]
         await self._write(connection, self._update_accounts, rows)
+
+    async def write_holds(
+        self, connection: AsyncConnection, holds: Sequence[tuple[int, Hold]]
+    ) -> None:
+        """Write holds, each with the id of its account, which is locked."""
+        rows = [
+            (
+                hold.id,
+                hold.position,
+                account_id,
+                hold.amount,
+                hold.remaining,
+                hold.status,
+                hold.placed_by,
+                hold.expires_at,
+                hold.reference,
+            )
+            for account_id, hold in holds
+        ]
+        await self._write(connection, self._write_holds, rows)
+
+    async def forget_holds(self, connection: AsyncConnection, account_ids: Sequence[int]) -> None:
+        """Delete the hold rows of locked accounts, to be written anew from the journal."""
+        await connection.execute(
+            text(f"DELETE FROM holds WHERE account_id {self._any('ids', 'bigint')}"),
+            {"ids": self._set(account_ids)},
+        )
 
     async def forget_accounts(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
         """Delete accounts that this transaction made and no accepted change used."""
@@ -257,6 +322,20 @@ class Journal:
                 " WHERE accounts.id = moved.id"
             )
         await self._write(connection, statement, rows)
+
+    async def restore_system_balance(
+        self, connection: AsyncConnection, id_: int, position: int, balance: int
+    ) -> None:
+        """Set a system account to `balance`, as at `position`, and what was posted since."""
+        await connection.execute(
+            text(
+                "UPDATE accounts SET held = 0, total_in = 0, total_out = 0, floor = NULL,"
+                " suspend_below = NULL, alert_below = NULL, status = 'active', seq = 0,"
+                " digest = :digest, balance = :balance + (SELECT COALESCE(SUM(amount), 0)"
+                " FROM postings WHERE account_id = :id AND position > :position) WHERE id = :id"
+            ),
+            {"id": id_, "position": position, "balance": balance, "digest": GENESIS},
+        )
 
     async def append(
         self,
@@ -355,6 +434,27 @@ class Journal:
         else:
             columns = tuple(list(column) for column in zip(*rows, strict=True))
             await connection.exec_driver_sql(statement, columns)
+
+
+SELECT_HOLDS = (
+    "SELECT h.id, h.position, h.amount, h.remaining, h.status, h.placed_by, h.expires_at,"
+    " h.reference, a.book, a.owner, a.asset FROM holds h JOIN accounts a ON a.id = h.account_id"
+)
+
+
+def hold_from(row: Row[Any]) -> Hold:
+    """The hold of a row of SELECT_HOLDS."""
+    return Hold(
+        id=row.id,
+        key=AccountKey(row.book, row.owner, row.asset),
+        amount=row.amount,
+        remaining=row.remaining,
+        status=row.status,
+        placed_by=row.placed_by,
+        expires_at=row.expires_at,
+        reference=row.reference,
+        position=row.position,
+    )
 
 
 def committed_from(row: Sequence[Any]) -> Committed:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import msgspec
 from sqlalchemy.sql.base import Executable
 
-from . import changes
+from . import changes, holds
 from .access import Access
 from .accounts import check_user_id
 from .administration import Administration
@@ -22,39 +22,48 @@ from .committer import CommitCallback, Committer
 from .errors import (
     InvalidRequest,
     LedgerError,
+    NotFound,
     OutcomeUnknown,
     Overloaded,
     UnknownAsset,
     UnknownBook,
 )
 from .history import HistoryFilter, JournalReader
+from .holds import Hold
 from .leases import Leases
 from .receipts import Receipt
+from .reversals import Original, reverse
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
 from .verify import Progress, Report, Verifier
 
 Made = TypeVar("Made")
 
+EXPIRED_HOLDS_AT_ONCE = 200
 
-class PlainOptions(TypedDict, total=False):
+
+class RecordOptions(TypedDict, total=False):
     """
-    What every change may carry besides its amount.
+    What every change may carry.
 
-    asset, book: the ledger's defaults where absent; actor: who does it; idempotency_key:
-    repeats with it answer the first result; reference, internal: kept with it;
-    effective_at: RFC 3339 or an aware datetime; alongside: SQLAlchemy statements for the same
-    SQL transaction.
+    actor: who does it; idempotency_key: repeats with it answer the first result; reference,
+    internal: kept with it; effective_at: RFC 3339 or an aware datetime; alongside: SQLAlchemy
+    statements for the same SQL transaction.
     """
 
-    asset: str | None
-    book: str | None
     actor: str
     idempotency_key: str | None
     reference: str | None
     internal: Any
     effective_at: str | datetime | None
     alongside: Sequence[Executable]
+
+
+class PlainOptions(RecordOptions, total=False):
+    """What a change of a balance may carry; the ledger's default asset and book where absent."""
+
+    asset: str | None
+    book: str | None
 
 
 class Options(PlainOptions, total=False):
@@ -186,6 +195,107 @@ class BalanceManager:
             )
         )
 
+    async def place_hold(
+        self,
+        user_id: str,
+        amount: Amount,
+        description: str = "",
+        *,
+        expires_in_s: int | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """Reserve a positive `amount`; the receipt's `hold` has its id, for the next two."""
+        place, details = self._split(description, options)
+        kind = self.types["hold_placed"]
+        return await self._post(
+            lambda c: holds.place_hold(
+                c, kind, user_id, amount, expires_in_s=expires_in_s, **place, details=details
+            )
+        )
+
+    async def confirm_hold(
+        self,
+        hold_id: str,
+        amount: Amount | None = None,
+        *,
+        release_remainder: bool = False,
+        to_user: str | None = None,
+        description: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        **options: Unpack[RecordOptions],
+    ) -> Receipt:
+        """
+        Move a positive `amount` of a hold (None: all that remains) out, or to `to_user`.
+
+        release_remainder: release what then remains, too. Raises NotFound, HoldNotOpen,
+        HoldExceeded and what any change may raise.
+        """
+        hold = await self.read_hold(hold_id)
+        details = _details(description, metadata, options)
+        kind = self.types["hold_confirmed"]
+        return await self._post(
+            lambda c: holds.confirm_hold(
+                c,
+                kind,
+                hold,
+                amount,
+                release_remainder=release_remainder,
+                to_user=to_user,
+                details=details,
+            )
+        )
+
+    async def void_hold(
+        self,
+        hold_id: str,
+        description: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        **options: Unpack[RecordOptions],
+    ) -> Receipt:
+        """Release what remains of a hold. Raises NotFound, HoldNotOpen."""
+        hold = await self.read_hold(hold_id)
+        details = _details(description, metadata, options)
+        kind = self.types["hold_voided"]
+        return await self._post(lambda c: holds.end_hold(c, kind, hold, "voided", details=details))
+
+    async def expire_holds(self) -> int:
+        """Release the holds whose time is over; how many there were. Safe to repeat."""
+        expired = 0
+        while found := await self.reader.expired_holds(EXPIRED_HOLDS_AT_ONCE):
+            outcomes = await self.post_many([self._expiry(hold) for hold in found])
+            released = sum(isinstance(outcome, Receipt) for outcome in outcomes)
+            expired += released
+            if not released:
+                # Another worker was first, or they are refused: the next round tells.
+                break
+        return expired
+
+    def _expiry(self, hold: Hold) -> Change:
+        details = Details(description="expired")
+        return holds.end_hold(
+            self.catalog, self.types["hold_expired"], hold, "expired", details=details
+        )
+
+    async def reverse(
+        self,
+        transaction_id: str,
+        description: str = "",
+        *,
+        force: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        **options: Unpack[RecordOptions],
+    ) -> Receipt:
+        """
+        Undo a transaction, once. force: even where that leaves less than a floor allows.
+
+        Raises NotFound, NotReversible, AlreadyReversed and what any change may raise.
+        """
+        original = await self.read_original(transaction_id)
+        details = _details(description, metadata, options)
+        return await self._post(
+            lambda c: reverse(c, self.types, original, forced=force, details=details)
+        )
+
     async def post(self, change: Change) -> Receipt:
         """Commit one prepared change."""
         (outcome,) = await self._committer.submit([change])
@@ -223,6 +333,20 @@ class BalanceManager:
             return build(self.catalog)
 
     # Reads
+
+    async def read_hold(self, hold_id: str) -> Hold:
+        """The hold `hold_id` as it stands; raises NotFound."""
+        hold = await self.reader.hold(hold_id)
+        if hold is None:
+            raise NotFound("there is no such hold")
+        return hold
+
+    async def read_original(self, transaction_id: str) -> Original:
+        """The transaction `transaction_id` as `reverse` takes it; raises NotFound."""
+        original = await self.reader.original(transaction_id)
+        if original is None:
+            raise NotFound("there is no such transaction")
+        return original
 
     async def read_catalog(self) -> Catalog:
         """The assets and books as the database has them now."""
@@ -352,8 +476,6 @@ class BalanceManager:
         return self.types["adjustment"], reason
 
     def _split(self, description: str, options: Options) -> tuple[dict[str, str], Details]:
-        actor = options.get("actor", "system")
-        key = options.get("idempotency_key")
         place = {
             "asset": options.get("asset") or self._default_asset,
             "book": options.get("book") or self._default_book,
@@ -361,16 +483,7 @@ class BalanceManager:
         unknown = options.keys() - Options.__annotations__.keys()
         if unknown:
             raise TypeError(f"unexpected options: {', '.join(sorted(unknown))}")
-        return place, Details(
-            description=description,
-            reference=options.get("reference"),
-            metadata=options.get("metadata"),
-            internal=options.get("internal"),
-            effective_at=options.get("effective_at"),
-            actor=actor,
-            key=None if key is None else IdempotencyKey("request", actor, key),
-            alongside=tuple(options.get("alongside", ())),
-        )
+        return place, _details(description, options.get("metadata"), options)
 
 
 class Wallet:
@@ -438,6 +551,23 @@ class Wallet:
     def _here(self, options: Options) -> Options:
         options["asset"], options["book"] = self.asset, self.book
         return options
+
+
+def _details(
+    description: str, metadata: Mapping[str, Any] | None, options: RecordOptions
+) -> Details:
+    actor = options.get("actor", "system")
+    key = options.get("idempotency_key")
+    return Details(
+        description=description,
+        reference=options.get("reference"),
+        metadata=metadata,
+        internal=options.get("internal"),
+        effective_at=options.get("effective_at"),
+        actor=actor,
+        key=None if key is None else IdempotencyKey("request", actor, key),
+        alongside=tuple(options.get("alongside", ())),
+    )
 
 
 def _as_stored(moment: str | datetime | None) -> str | None:

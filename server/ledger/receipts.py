@@ -32,6 +32,12 @@ class Receipt(Struct, frozen=True):
         """The UPDATE of each touched user, with the admin fields."""
         return [msgspec.json.decode(update) for update in self.encoded_updates()]
 
+    @property
+    def hold(self) -> dict[str, Any] | None:
+        """The HOLD object that it belongs to, as admins see it."""
+        hold: dict[str, Any] | None = self.committed.admin_fields().get("hold")
+        return hold
+
     def encoded_updates(self, user_id: str | None = None) -> list[bytes]:
         """The UPDATEs as JSON: those that `user_id` may see, or the admins' where None."""
         if user_id is None:

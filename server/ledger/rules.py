@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from . import holds
 from .accounts import Account, AccountKey
 from .catalog import Catalog
-from .changes import Change, ChangeAccount, Leg, OpenAccount, Post, SetBalance
+from .changes import Change
 from .clock import parse_rfc3339
 from .digest import entry_digest
 from .errors import (
@@ -24,12 +26,27 @@ from .errors import (
     AccountFrozen,
     AccountInconsistent,
     AccountSuspended,
+    AlreadyReversed,
     Conflict,
     InsufficientFunds,
     InvalidRequest,
     NotFound,
     Paused,
     UnknownUser,
+)
+from .holds import Hold
+from .intents import (
+    ChangeAccount,
+    ConfirmHold,
+    EndHold,
+    Leg,
+    OpenAccount,
+    PlaceHold,
+    Post,
+    RepairAccount,
+    RepairSystemAccount,
+    Reverse,
+    SetBalance,
 )
 from .money import check_range, format_amount
 from .transaction_types import TransactionType
@@ -47,27 +64,36 @@ class Entry(Struct, frozen=True):
 
 class Decision(Struct, frozen=True):
     """
-    An accepted change: an entry per user account touched, in account name order, and the
-    legs of the system accounts.
+    An accepted change: an entry per user account touched, in account name order, the legs of
+    the system accounts, and the hold that it belongs to, as it leaves it.
     """
 
     change: Change
     transaction_id: str
     entries: tuple[Entry, ...]
     system_legs: tuple[Leg, ...]
+    hold: Hold | None = None
+
+
+class State(NamedTuple):
+    """
+    What is decided on: the accounts that changes name (seq 0 where one does not exist yet), those
+    of them that do not equal their last entry, the holds by id, and the ids of the
+    transactions that are reversed.
+    """
+
+    accounts: Mapping[AccountKey, Account]
+    inconsistent: Collection[AccountKey] = ()
+    holds: Mapping[str, Hold] = {}
+    reversed_ids: Collection[str] = ()
 
 
 def decide(
-    change: Change,
-    transaction_id: str,
-    accounts: Mapping[AccountKey, Account],
-    inconsistent: Collection[AccountKey],
-    catalog: Catalog,
-    now: datetime,
+    change: Change, transaction_id: str, state: State, catalog: Catalog, now: datetime
 ) -> Decision:
     """
-    Decide `change` on the current `accounts` (one per user account that it names; seq 0
-    where it does not exist yet), at the time `now`. Raises the LedgerError that refuses it.
+    Decide `change` on the current `state`, at the time `now`. An inconsistent account is given as
+    its last entry left it, for its repair. Raises the LedgerError that refuses the change.
     """
     if catalog.paused and not change.type.passes_status:
         raise Paused
@@ -75,14 +101,24 @@ def decide(
         if catalog.asset(asset.code) != asset:
             raise Conflict(f"the scale of {asset.code} was changed meanwhile")
     _check_time(change, catalog, now)
+    intent, accounts = change.intent, state.accounts
     for key in change.account_keys:
-        if key in inconsistent:
+        if key in state.inconsistent and not isinstance(intent, RepairAccount):
             raise AccountInconsistent(f"{key.name} does not equal its last entry")
-    intent = change.intent
     if isinstance(intent, Post):
         return _post(change, transaction_id, intent.legs, accounts, catalog)
     if isinstance(intent, SetBalance):
         return _set_balance(change, transaction_id, intent, accounts, catalog)
+    if isinstance(intent, (PlaceHold, ConfirmHold, EndHold)):
+        return _hold(change, transaction_id, intent, state, catalog, now)
+    if isinstance(intent, Reverse):
+        if intent.original in state.reversed_ids:
+            raise AlreadyReversed
+        return _post(change, transaction_id, intent.legs, accounts, catalog)
+    if isinstance(intent, RepairAccount):
+        return _repair(change, transaction_id, accounts[intent.key], catalog)
+    if isinstance(intent, RepairSystemAccount):
+        return Decision(change, transaction_id, (), (Leg(intent.key, 0),))
     return _settings(change, transaction_id, intent, accounts, catalog)
 
 
@@ -112,11 +148,12 @@ def _post(
             refuse(account, leg, change.type)
     _refuse_amount(change)
     entries = [
-        _moved(account, leg, change.type, catalog, transaction_id)
+        _moved(account, leg, change, catalog, transaction_id)
         for account, leg in zip(opened, user_legs, strict=True)
     ]
-    for entry in entries:
-        _refuse_overdraft(entry, catalog)
+    if not _passes_floor(change):
+        for entry in entries:
+            _refuse_overdraft(entry, catalog)
     return Decision(
         change,
         transaction_id,
@@ -139,6 +176,40 @@ def _set_balance(
     moved = stored - account.balance
     legs = (Leg(intent.key, moved), Leg(intent.counter, -moved))
     return _post(change, transaction_id, legs, accounts, catalog)
+
+
+def _hold(
+    change: Change,
+    transaction_id: str,
+    intent: PlaceHold | ConfirmHold | EndHold,
+    state: State,
+    catalog: Catalog,
+    now: datetime,
+) -> Decision:
+    if isinstance(intent, PlaceHold):
+        legs, hold = holds.placed(intent, transaction_id, change.actor, change.reference, now)
+    else:
+        before = state.holds.get(intent.hold_id)
+        if before is None:
+            raise NotFound("there is no such hold")
+        if isinstance(intent, EndHold):
+            legs, hold = holds.ended(intent, before, now)
+        else:
+            # What is released passes a freeze; what is given to another user does not.
+            if not intent.to.is_system and state.accounts[intent.to].status == "frozen":
+                raise AccountFrozen(f"{intent.to.name} is frozen")
+            legs, hold, refusal = holds.confirmed(intent, before, now)
+            if refusal is not None and change.refusal is None:
+                change = replace(change, refusal=refusal)
+    decision = _post(change, transaction_id, legs, state.accounts, catalog)
+    return replace(decision, hold=hold)
+
+
+def _repair(change: Change, transaction_id: str, account: Account, catalog: Catalog) -> Decision:
+    if not account.seq:
+        raise NotFound(f"{account.key.name} has no entries")
+    entry = _entry(account, account, 0, 0, False, catalog, transaction_id)
+    return Decision(change, transaction_id, (entry,), ())
 
 
 def _settings(
@@ -199,6 +270,11 @@ def _refuse_amount(change: Change) -> None:
         raise type(refusal)(refusal.detail, pointer=refusal.pointer, **refusal.extra)
 
 
+def _passes_floor(change: Change) -> bool:
+    intent = change.intent
+    return change.type.passes_floor or (isinstance(intent, Reverse) and intent.forced)
+
+
 def _refuse_overdraft(entry: Entry, catalog: Catalog) -> None:
     after, floor = entry.after, entry.after.floor
     if floor is None:
@@ -216,20 +292,21 @@ def _refuse_overdraft(entry: Entry, catalog: Catalog) -> None:
 
 
 def _moved(
-    account: Account, leg: Leg, kind: TransactionType, catalog: Catalog, transaction_id: str
+    account: Account, leg: Leg, change: Change, catalog: Catalog, transaction_id: str
 ) -> Entry:
     """The entry of one leg, with what its movement entails: totals, suspension, alert."""
+    kind = change.type
     sign = catalog.book(account.key.book).stored_sign
     amount = check_range(sign * leg.amount)
     balance = check_range(account.balance + leg.amount)
     held = check_range(account.held + leg.held_change)
-    counted = amount if kind.counts else 0
+    total_in, total_out = _totals(account, amount, change)
     after = replace(
         account,
         balance=balance,
         held=held,
-        total_in=check_range(account.total_in + max(counted, 0)),
-        total_out=check_range(account.total_out + max(-counted, 0)),
+        total_in=check_range(total_in),
+        total_out=check_range(total_out),
     )
     available_before = sign * account.balance - account.held
     available = check_range(sign * balance - held)
@@ -250,6 +327,18 @@ def _moved(
         catalog,
         transaction_id,
     )
+
+
+def _totals(account: Account, amount: int, change: Change) -> tuple[int, int]:
+    """`total_in` and `total_out` after an `amount` (own sense); a reversal takes back."""
+    intent = change.intent
+    total_in, total_out = account.total_in, account.total_out
+    if isinstance(intent, Reverse):
+        if intent.undoes_totals:
+            return total_in - max(-amount, 0), total_out - max(amount, 0)
+    elif change.type.counts:
+        return total_in + max(amount, 0), total_out + max(-amount, 0)
+    return total_in, total_out
 
 
 def _crosses(threshold: int | None, before: int, after: int) -> bool:

@@ -103,11 +103,41 @@ transactions = Table(
     Column("key", _text),
     Column("fingerprint", _text, nullable=False),
     Column("encoded", _text, nullable=False),
+    Column("hold", _text),
     Column("content_hash", _text, nullable=False),
     CheckConstraint("position >= 1", name="position_positive"),
     _where_present("transactions_by_key", "key", "key_namespace", "key_principal", "key"),
     _where_present("transactions_by_reversed", "reverses", "reverses"),
     _where_present("transactions_by_subject", "subject", "subject", "position"),
+    _where_present("transactions_by_hold", "hold", "hold", "position"),
+)
+
+# `remaining` and `status` follow from the transactions that belong to the hold.
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", _text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    Column("status", _text, nullable=False),
+    Column("placed_by", _text, nullable=False),
+    Column("expires_at", _text),
+    Column("reference", _text),
+    CheckConstraint("amount > 0 AND remaining BETWEEN 0 AND amount", name="remaining_fits"),
+    CheckConstraint(
+        "status IN ('open', 'confirmed', 'voided', 'expired')", name="hold_status_known"
+    ),
+    CheckConstraint("(status = 'open') = (remaining > 0)", name="open_while_it_remains"),
+    Index("holds_by_position", "position"),
+    Index("holds_by_account", "account_id", "position"),
+    Index(
+        "holds_by_expiry",
+        "expires_at",
+        postgresql_where=text("status = 'open'"),
+        sqlite_where=text("status = 'open'"),
+    ),
 )
 
 # The columns from `seq` on are the account's state after the entry; system accounts have none.

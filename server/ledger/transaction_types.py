@@ -27,7 +27,8 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     counts: whether its net movements enter `total_in` and `total_out`.
     sides: the sides of the books that take it. role: the least role that may ask for it.
     lifts_suspension: a recharge does. passes_status: settlement and the like pass suspension,
-    freeze and pause.
+    freeze and pause. passes_floor: the money has moved already, so no floor can forbid it.
+    by_operation: made by an operation of its own, never by naming the type and an amount.
     """
 
     name: str
@@ -39,6 +40,8 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     sides: frozenset[Side] = BOTH_SIDES
     lifts_suspension: bool = False
     passes_status: bool = False
+    passes_floor: bool = False
+    by_operation: bool = False
 
     def sign(self, side: Side) -> int:
         """The sign of its amounts in the own sense of an account in a book of `side`."""
@@ -124,5 +127,68 @@ BUILT_IN = (
         counter=None,
         reversible=False,
         role="superadmin",
+    ),
+    TransactionType(
+        name="opening_balance", direction="either", counter="@opening", role="superadmin"
+    ),
+    TransactionType(
+        name="adoption",
+        direction="either",
+        counter="@house",
+        role="superadmin",
+        passes_status=True,
+        passes_floor=True,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="hold_placed",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="user",
+        sides=CREDIT,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="hold_confirmed",
+        direction="down",
+        counter="@world",
+        reversible=False,
+        role="user",
+        sides=CREDIT,
+        passes_status=True,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="hold_voided",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="user",
+        sides=CREDIT,
+        passes_status=True,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="hold_expired",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="superadmin",
+        sides=CREDIT,
+        passes_status=True,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="reversal", direction="either", counter=None, reversible=False, by_operation=True
+    ),
+    TransactionType(
+        name="repair",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="superadmin",
+        passes_status=True,
+        by_operation=True,
     ),
 )

@@ -3,7 +3,8 @@ The UPDATE: a committed transaction as one user sees it, encoded once, at the co
 
 The encoded form is stored with the transaction and passed on as bytes by bus, feed, hub and
 HTTP. It is a text of lines: the touched users as a JSON array; the admin fields as a JSON
-object; then one UPDATE object per user, in that order, or a single one for nobody.
+object; then one UPDATE object per user, in that order, or a single one for nobody. Where one
+user sees more than the others, the first line is ``{"users":[...],"own":{user:{...}}}``.
 The epoch is left out, since a restored journal gets a new one; `with_epoch` puts it in.
 """
 
@@ -14,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from .errors import InvalidRequest
 
@@ -23,15 +24,28 @@ _decode = msgspec.json.Decoder().decode
 
 
 def encode_updates(
-    users: Sequence[str], admin: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]
+    users: Sequence[str],
+    admin: Mapping[str, Any],
+    bodies: Sequence[Mapping[str, Any]],
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> bytes:
     """
     The stored form of a transaction's updates.
 
     users: the touched users in order; admin: the fields that only admins see;
-    bodies: one UPDATE per user, or exactly one where no user is touched.
+    bodies: one UPDATE per user, or exactly one where no user is touched; own: by user, the fields
+    that only that user sees.
     """
-    return b"\n".join((_encode(users), _encode(admin), *map(_encode, bodies)))
+    seen_by: Any = {"users": users, "own": own} if own else users
+    return b"\n".join((_encode(seen_by), _encode(admin), *map(_encode, bodies)))
+
+
+class _SeenBy(Struct, frozen=True):
+    users: tuple[str, ...]
+    own: dict[str, Raw] = {}
+
+
+_decode_seen_by = msgspec.json.Decoder(tuple[str, ...] | _SeenBy).decode
 
 
 class Committed(Struct, frozen=True):
@@ -44,17 +58,29 @@ class Committed(Struct, frozen=True):
 
     def users(self) -> tuple[str, ...]:
         """The users who see it, in order."""
-        return tuple(_decode(self.encoded.split(b"\n", 1)[0]))
+        return _seen_by(self.encoded.split(b"\n", 1)[0]).users
 
     def user_bodies(self) -> list[tuple[str | None, bytes]]:
         """Each user with that user's UPDATE, without epoch; the user None where nobody is."""
-        users, _, *bodies = self.encoded.split(b"\n")
-        return list(zip(_decode(users) or [None], bodies, strict=True))
+        first, _, *bodies = self.encoded.split(b"\n")
+        seen_by = _seen_by(first)
+        paired = list(zip(seen_by.users or (None,), bodies, strict=True))
+        if not seen_by.own:
+            return paired
+        return [
+            (user, _joined(body, bytes(seen_by.own[user])) if user in seen_by.own else body)
+            for user, body in paired
+        ]
+
+    def admin_fields(self) -> dict[str, Any]:
+        """The fields that only admins see."""
+        fields: dict[str, Any] = _decode(self.encoded.split(b"\n", 2)[1])
+        return fields
 
     def admin_bodies(self) -> list[bytes]:
         """The admins' UPDATE per touched user, without epoch."""
         _, admin, *bodies = self.encoded.split(b"\n")
-        return [body[:-1] + b"," + admin[1:] for body in bodies]
+        return [_joined(body, admin) for body in bodies]
 
 
 class Batch(Struct, frozen=True):
@@ -64,6 +90,16 @@ class Batch(Struct, frozen=True):
     first: int
     last: int
     transactions: tuple[Committed, ...]
+
+
+def _seen_by(line: bytes) -> _SeenBy:
+    seen_by = _decode_seen_by(line)
+    return seen_by if isinstance(seen_by, _SeenBy) else _SeenBy(seen_by)
+
+
+def _joined(body: bytes, more: bytes) -> bytes:
+    """The JSON object `body` with the members of the JSON object `more` after its own."""
+    return body[:-1] + b"," + more[1:]
 
 
 def with_epoch(epoch: str, body: bytes) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Raw
 
-from .accounts import Account
+from .accounts import Account, AccountKey
 from .catalog import Catalog
-from .money import format_amount
+from .holds import Hold
+from .money import format_amount, parse_amount
 from .rules import Decision, Entry
 
 
@@ -65,6 +67,7 @@ def update_views(
     for entry in decision.entries:
         by_user.setdefault(entry.after.key.owner, []).append(change_view(entry, catalog))
     users = sorted(by_user)
+    seen_by: list[str | None] = [*users] or [None]
     updates = [
         {
             "position": position,
@@ -74,25 +77,75 @@ def update_views(
             "description": change.description,
             "reference": change.reference,
             "metadata": Raw(change.metadata.encode()),
-            "reverses": None,
+            "reverses": change.reverses,
             "effective_at": change.effective_at or created_at,
             "timestamp": created_at,
-            "changes": by_user[user],
+            "changes": [] if user is None else by_user[user],
         }
-        for user in users
+        for user in seen_by
     ]
     return users, updates
 
 
-def admin_fields(decision: Decision) -> dict[str, Any]:
+def hold_view(hold: Hold, catalog: Catalog) -> dict[str, Any]:
+    """The HOLD object as admins see it; its owner sees it as `owners_hold` has it."""
+    scale = catalog.asset(hold.key.asset).scale
+    return {
+        "id": hold.id,
+        "user_id": hold.key.owner,
+        "account": hold.key.name,
+        "amount": format_amount(hold.amount, scale),
+        "remaining": format_amount(hold.remaining, scale),
+        "status": hold.status,
+        "placed_by": hold.placed_by,
+        "expires_at": hold.expires_at,
+        "reference": hold.reference,
+    }
+
+
+def hold_from_view(view: Mapping[str, Any], position: int, catalog: Catalog) -> Hold:
+    """The hold, placed at `position`, that `view` shows to admins."""
+    key = AccountKey.parse(view["account"])
+    scale = catalog.asset(key.asset).scale
+    return Hold(
+        id=view["id"],
+        key=key,
+        amount=parse_amount(view["amount"], scale),
+        remaining=parse_amount(view["remaining"], scale),
+        status=view["status"],
+        placed_by=view["placed_by"],
+        expires_at=view["expires_at"],
+        reference=view["reference"],
+        position=position,
+    )
+
+
+def owners_hold(view: dict[str, Any]) -> dict[str, Any]:
+    """The HOLD object `view` for its owner: who else placed it is not told."""
+    by_owner = view["placed_by"] == view["user_id"]
+    return view if by_owner else {**view, "placed_by": None}
+
+
+def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """What one user sees of a transaction and the other users do not."""
+    hold = decision.hold
+    if hold is None:
+        return {}
+    return {hold.key.owner: {"hold": owners_hold(hold_view(hold, catalog))}}
+
+
+def admin_fields(decision: Decision, catalog: Catalog) -> dict[str, Any]:
     """What only admins see of a transaction."""
     change = decision.change
-    return {
+    fields: dict[str, Any] = {
         "internal": None if change.internal is None else Raw(change.internal.encode()),
         "actor": change.actor,
         "actor_role": change.actor_role,
         "idempotency_key": None if change.key is None else change.key.key,
     }
+    if decision.hold is not None:
+        fields["hold"] = hold_view(decision.hold, catalog)
+    return fields
 
 
 def _optional(minor: int | None, scale: int) -> str | None:

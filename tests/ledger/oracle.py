@@ -155,7 +155,9 @@ def _seals(
 
 
 def _content_hash(transaction: Row, legs: list[Row], accounts: dict[int, Row]) -> str:
-    columns = [value for name, value in transaction.items() if name != "content_hash"]
+    columns = [value for name, value in transaction.items() if name not in ("content_hash", "hold")]
+    if transaction["hold"] is not None:
+        columns.append(transaction["hold"])
     named: list[list[Any]] = []
     for leg in legs:
         values = [value for name, value in leg.items() if name not in ("position", "account_id")]

@@ -13,8 +13,8 @@ from tallywire.ledger import Change, Details, IdempotencyKey, TransactionType, T
 from tallywire.ledger import changes as asked
 from tallywire.ledger.accounts import AccountKey
 from tallywire.ledger.catalog import Catalog
-from tallywire.ledger.changes import ChangeAccount, Leg, OpenAccount, Post, SetBalance
 from tallywire.ledger.errors import InvalidAmount, InvalidRequest, UnknownAsset, UnknownBook
+from tallywire.ledger.intents import ChangeAccount, Leg, OpenAccount, Post, SetBalance
 
 TYPES = TransactionTypes()
 Ask = Callable[[], Change]

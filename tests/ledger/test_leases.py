@@ -65,16 +65,3 @@ async def test_expired_tickets_are_deleted_and_no_others(database_url: str) -> N
             assert (await connection.execute(text("SELECT count(*) FROM tickets"))).scalar() == 1
         await database.close()
         assert await manager.access.redeem_ticket(good) == {"sub": "b"}
-
-
-async def test_a_ledger_of_the_first_schema_is_upgraded(database_url: str) -> None:
-    async with open_ledger(database_url) as manager:
-        await manager.update_balance("alice", "1", "deposit")
-    database = Database(database_url)
-    async with database.write() as connection:
-        await connection.execute(text("DROP TABLE leases"))
-        await connection.execute(text("UPDATE tallywire_version SET version_num = '0001'"))
-    await database.close()
-    async with open_ledger(database_url, upgrade=True) as manager:
-        assert await manager.leases.take("work", "a", 15)
-        assert await manager.get_balance("alice") == 1

@@ -20,20 +20,11 @@ from msgspec.structs import replace
 from tallywire.ledger import Change, Details, LedgerError, TransactionType
 from tallywire.ledger.accounts import Account, AccountKey
 from tallywire.ledger.catalog import FIRST_ASSETS, Asset, Catalog
-from tallywire.ledger.changes import (
-    ChangeAccount,
-    Intent,
-    Leg,
-    OpenAccount,
-    Post,
-    SetBalance,
-    change_account,
-    directed,
-    open_account,
-)
+from tallywire.ledger.changes import change_account, directed, open_account
 from tallywire.ledger.digest import GENESIS
+from tallywire.ledger.intents import ChangeAccount, Intent, Leg, OpenAccount, Post, SetBalance
 from tallywire.ledger.money import LARGEST
-from tallywire.ledger.rules import Decision, decide
+from tallywire.ledger.rules import Decision, State, decide
 from tallywire.ledger.transaction_types import BUILT_IN
 
 from .conftest import BOOKS, transaction_id
@@ -61,11 +52,7 @@ _ANY = directed(
 
 def asked(kind: TransactionType, intent: Intent, effective_at: str | None = None) -> Change:
     """A change of whatever intent, also of those that no type asks for yet."""
-    if isinstance(intent, Post):
-        keys = tuple(leg.key for leg in intent.legs)
-    else:
-        keys = (intent.key, intent.counter) if isinstance(intent, SetBalance) else (intent.key,)
-    return replace(_ANY, type=kind, intent=intent, account_keys=keys, effective_at=effective_at)
+    return replace(_ANY, type=kind, intent=intent, effective_at=effective_at)
 
 
 class Desk:
@@ -95,8 +82,7 @@ class Desk:
         decision = decide(
             change,
             transaction_id(self._ids),
-            self.accounts,
-            self.inconsistent,
+            State(self.accounts, self.inconsistent),
             self.catalog,
             NOW,
         )

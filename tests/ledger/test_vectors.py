@@ -10,9 +10,9 @@ import pytest
 from tallywire.ledger import Details, TransactionTypes, changes
 from tallywire.ledger.accounts import Account, AccountKey
 from tallywire.ledger.catalog import Catalog
-from tallywire.ledger.changes import Post
 from tallywire.ledger.digest import GENESIS, entry_digest
 from tallywire.ledger.errors import InvalidAmount
+from tallywire.ledger.intents import Post
 from tallywire.ledger.money import format_amount, parse_amount, split_by_weight
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors.json").read_text())

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 from tallywire.ledger import BalanceManager, Change, Details, TransactionType, changes
 from tallywire.ledger.accounts import AccountKey
-from tallywire.ledger.changes import Leg, Post
+from tallywire.ledger.intents import Leg, Post
 
 LAST = 12
 ACCOUNTS = 10

@@ -1,0 +1,142 @@
+"""What a change wants of the ledger, in its own terms: minor units, credit-positive legs."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .accounts import AccountKey
+
+Settings = dict[str, int | str | None]
+
+
+class Leg(Struct, frozen=True):
+    """One posting to be: minor units, credit-positive; `held_change` in minor units."""
+
+    key: AccountKey
+    amount: int
+    held_change: int = 0
+
+
+class Post(Struct, frozen=True, tag=True):
+    """Move money along `legs`, which sum to zero and name each account once."""
+
+    legs: tuple[Leg, ...]
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return tuple(leg.key for leg in self.legs)
+
+
+class SetBalance(Struct, frozen=True, tag=True):
+    """Make the balance `new_balance` (minor units, own sense), if the account is at `if_seq`."""
+
+    key: AccountKey
+    counter: AccountKey
+    new_balance: int
+    if_seq: int | None
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return (self.key, self.counter)
+
+
+class _OneAccount(Struct, frozen=True):
+    key: AccountKey
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return (self.key,)
+
+
+class OpenAccount(_OneAccount, frozen=True, tag=True):
+    """Make the account, with `settings` over the book's defaults."""
+
+    settings: Settings
+
+
+class ChangeAccount(_OneAccount, frozen=True, tag=True):
+    """Give the account these `settings`; those not named stay."""
+
+    settings: Settings
+
+
+class PlaceHold(_OneAccount, frozen=True, tag=True):
+    """Reserve `amount` (minor units) for `expires_in_s` seconds, or until it is ended."""
+
+    amount: int
+    expires_in_s: int | None
+
+
+class ConfirmHold(_OneAccount, frozen=True, tag=True):
+    """
+    Move `amount` of a hold (minor units; None for all that remains) to the account `to`.
+
+    release_remainder: whether what then remains is released.
+    """
+
+    hold_id: str
+    amount: int | None
+    release_remainder: bool
+    to: AccountKey
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return (self.key, self.to)
+
+
+class EndHold(_OneAccount, frozen=True, tag=True):
+    """Release what remains of a hold, which is then `status`: voided or expired."""
+
+    hold_id: str
+    status: str
+
+
+class Reverse(Struct, frozen=True, tag=True):
+    """
+    Undo the transaction `original` along `legs`, the negation of its own.
+
+    undoes_totals: whether it counted into the totals; forced: whether floors are passed.
+    """
+
+    original: str
+    legs: tuple[Leg, ...]
+    undoes_totals: bool
+    forced: bool
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return tuple(leg.key for leg in self.legs)
+
+
+class RepairAccount(_OneAccount, frozen=True, tag=True):
+    """Make a user account's cached row, holds and mirrors say again what its entries say."""
+
+
+class RepairSystemAccount(_OneAccount, frozen=True, tag=True):
+    """
+    Make a system account's cached balance `balance` (minor units, credit-positive: the sum of its
+    postings up to `position`) and what was posted to it since.
+    """
+
+    position: int
+    balance: int
+
+
+HoldIntent = PlaceHold | ConfirmHold | EndHold
+Intent = (
+    Post
+    | SetBalance
+    | OpenAccount
+    | ChangeAccount
+    | PlaceHold
+    | ConfirmHold
+    | EndHold
+    | Reverse
+    | RepairAccount
+    | RepairSystemAccount
+)

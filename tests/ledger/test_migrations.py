@@ -1,0 +1,34 @@
+"""Ledgers of earlier schemas are brought up to date with what is in them."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from tallywire.ledger import open_ledger
+from tallywire.ledger.database import Database
+
+from .oracle import examine
+
+# What each later migration made, the newest first.
+UNDO = (
+    "DROP INDEX transactions_by_hold",
+    "ALTER TABLE transactions DROP COLUMN hold",
+    "DROP TABLE holds",
+    "DROP TABLE leases",
+    "UPDATE tallywire_version SET version_num = '0001'",
+)
+
+
+async def test_a_ledger_of_the_first_schema_is_upgraded(database_url: str) -> None:
+    async with open_ledger(database_url) as manager:
+        await manager.update_balance("alice", "1", "deposit")
+    database = Database(database_url)
+    async with database.write() as connection:
+        for statement in UNDO:
+            await connection.execute(text(statement))
+    await database.close()
+    async with open_ledger(database_url, upgrade=True) as manager:
+        assert await manager.leases.take("work", "a", 15)
+        await manager.place_hold("alice", "0.40")
+        assert await manager.get_balance("alice") == 1
+        assert (await manager.verify()).errors == 0
+    await examine(database_url)
