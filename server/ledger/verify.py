@@ -8,38 +8,29 @@ agree with one another; whatever moves on is compared within one statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .. import metrics
-from . import schema
 from .accounts import AccountKey, StoredState
 from .catalog import Catalog
 from .database import Database
-from .dialects import Sets
 from .digest import GENESIS
+from .entry_walk import Cause, EntryWalk, check_cached, check_row, not_a_number, without_catalog
 from .errors import UnknownAsset, UnknownBook, UnknownUser
 from .history import JournalReader
-from .invariants import (
-    Discrepancy,
-    Ends,
-    EntryWalk,
-    JournalWalk,
-    Measure,
-    StoredEntry,
-    StoredSeal,
-    check_cached,
-    check_ends,
-    check_name,
-    check_trial_balance,
-    without_catalog,
-)
+from .invariants import Discrepancy, Measure, check_trial_balance
 from .journal import Journal
+from .journal_walk import Ends, JournalWalk, LoggedSeal, Original, check_ends
+from .stored import StoredAccount, StoredEntry, StoredSeal, misfit
 from .transaction_types import TransactionTypes
+from .verify_statements import TRANSACTION_COLUMNS, Statements, rows
 
 TRANSACTIONS_PER_PAGE = 250
 BYTES_PER_PAGE = 1 << 20
@@ -51,7 +42,6 @@ MOST_DETAILS = 1000
 Progress = Callable[[int, int], None]
 
 _SMALLEST = -(2**63)
-_STATE = StoredState._fields
 
 
 class Report(Struct, frozen=True):
@@ -90,20 +80,22 @@ class Verifier:
         self._journal = journal
         self._reader = reader
         self._types = types
-        self._statements = _Statements(database.dialect)
+        self._statements = Statements(database.dialect)
 
     async def verify(
         self,
         *,
         user_id: str | None = None,
         book: str | None = None,
+        logged: Sequence[LoggedSeal] = (),
         progress: Progress | None = None,
     ) -> Report:
         """
         Check every invariant, or those of the accounts of `user_id` or `book` alone.
 
-        progress: called after each page with what is checked so far and in all, transactions
-        and accounts. Raises UnknownUser, UnknownBook where there is nothing to check.
+        logged: seals noted outside of the database, which the journal must still have; progress:
+        called after each page with what is checked so far and in all, transactions and accounts.
+        Raises UnknownUser, UnknownBook where there is nothing to check.
         """
         async with self._database.read() as connection:
             row = (await connection.execute(self._statements.bounds)).one()
@@ -119,6 +111,8 @@ class Verifier:
         run = _Run(
             self._database, self._statements, catalog, self._types, head + accounts, progress
         )
+        for seal in logged:
+            await run.look_for(seal)
         if selection.whole:
             run.report(check_ends(ends))
             await run.walk_journal(ends.transactions)
@@ -133,7 +127,7 @@ class Verifier:
     async def _count(self, selection: _Selection) -> int:
         async with self._database.read() as connection:
             counted = await connection.execute(
-                text(f"SELECT count(*) FROM accounts WHERE id > :after AND {selection.condition}"),
+                self._statements.count_accounts(selection.condition),
                 selection.parameters(_SMALLEST),
             )
             return int(counted.scalar_one())
@@ -145,6 +139,10 @@ class Verifier:
             # An account's book or asset is gone: the walk of the accounts has named it.
             return {}
         return {name: total for name, total in sums.items() if book in (None, name.split("/")[0])}
+
+
+class _Forced(Struct):
+    forced: bool = False
 
 
 class _Selection(NamedTuple):
@@ -172,19 +170,13 @@ class _Selection(NamedTuple):
         return {"after": after, **named}
 
 
-class _StoredAccount(NamedTuple):
-    id: int
-    name: str
-    key: AccountKey
-
-
 class _Run:
     """One verification: the pages, and what was found in them so far."""
 
     def __init__(
         self,
         database: Database,
-        statements: _Statements,
+        statements: Statements,
         catalog: Catalog,
         types: TransactionTypes,
         total: int,
@@ -212,9 +204,14 @@ class _Run:
         if self._progress is not None:
             self._progress(self.checked, self._total)
 
+    async def look_for(self, logged: LoggedSeal) -> None:
+        """A seal that the journal had must still be there, and with it all that it vouches for."""
+        found = await self._fetch(self._statements.seal, position=logged.position)
+        self.report(logged.check(found[0][0] if found else None))
+
     async def walk_journal(self, head: int) -> None:
         """Every transaction up to `head` by position, with its postings and its seal."""
-        walk = JournalWalk(self._catalog)
+        walk = JournalWalk(self._catalog, self._types)
         after = 0
         while after < head:
             after = await self._journal_page(walk, after, head)
@@ -222,28 +219,33 @@ class _Run:
     async def _journal_page(self, walk: JournalWalk, after: int, head: int) -> int:
         statements = self._statements
         async with self._database.read() as connection:
-            transactions = await _rows(
-                connection,
-                statements.transactions,
-                after=after,
-                head=head,
-                limit=TRANSACTIONS_PER_PAGE,
-                bytes=BYTES_PER_PAGE,
-            )
-            if not transactions:
+            records = [
+                dict(zip(TRANSACTION_COLUMNS, row, strict=True))
+                for row in await rows(
+                    connection,
+                    statements.transactions,
+                    after=after,
+                    head=head,
+                    limit=TRANSACTIONS_PER_PAGE,
+                    bytes=BYTES_PER_PAGE,
+                )
+            ]
+            if not records:
                 return head
-            upto: int = transactions[-1][0]
+            upto: int = records[-1]["position"]
             postings = [
                 StoredEntry._make(row)
-                for row in await _rows(connection, statements.postings, after=after, upto=upto)
+                for row in await rows(connection, statements.postings, after=after, upto=upto)
             ]
-            ids = statements.set({posting.account_id for posting in postings})
+            ids = statements.set({p.account_id for p in postings if isinstance(p.account_id, int)})
             accounts = {
                 row[0]: AccountKey._make(row[1:])
-                for row in await _rows(connection, statements.account_keys, ids=ids)
+                for row in await rows(connection, statements.account_keys, ids=ids)
+                if all(isinstance(part, str) for part in row[1:])
             }
+            originals = await self._originals(connection, records)
             while walk.seals_read_to < upto:
-                seals = await _rows(
+                seals = await rows(
                     connection,
                     statements.seals,
                     after=walk.seals_read_to,
@@ -256,22 +258,38 @@ class _Run:
         by_position: dict[int, list[StoredEntry]] = {}
         for posting in postings:
             by_position.setdefault(posting.position, []).append(posting)
-        for *columns, stored_hash in transactions:
-            legs = by_position.get(columns[0], ())
-            self.report(walk.transaction(columns, stored_hash, legs, accounts))
-        self._advance(len(transactions))
+        for record in records:
+            legs = by_position.get(record["position"], [])
+            self.report(walk.transaction(record, legs, accounts, originals))
+        self._advance(len(records))
         return upto
+
+    async def _originals(
+        self, connection: AsyncConnection, records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Original]:
+        """What the transactions of a page reverse, by id."""
+        ids = {r["reverses"] for r in records if isinstance(r["reverses"], str)}
+        if not ids:
+            return {}
+        statements = self._statements
+        found = await rows(connection, statements.originals, ids=statements.set(ids))
+        legs: dict[int, dict[int, int]] = {row[1]: {} for row in found}
+        for position, account_id, amount in await rows(
+            connection, statements.legs, positions=statements.set(legs)
+        ):
+            legs[position][account_id] = amount
+        return {
+            id_: Original(position, kind, legs[position], first)
+            for id_, position, kind, first in found
+        }
 
     async def walk_accounts(self, selection: _Selection, head: int) -> None:
         """Every account that is selected: its entries up to `head`, and its row."""
-        page_of_accounts = text(
-            "SELECT id, name, book, owner, asset FROM accounts"
-            f" WHERE id > :after AND {selection.condition} ORDER BY id LIMIT :limit"
-        )
+        page_of_accounts = self._statements.accounts(selection.condition)
         after = _SMALLEST
         while True:
             page = [
-                _StoredAccount(row[0], row[1], AccountKey._make(row[2:]))
+                StoredAccount._make(row)
                 for row in await self._fetch(
                     page_of_accounts, limit=ACCOUNTS_PER_PAGE, **selection.parameters(after)
                 )
@@ -283,17 +301,21 @@ class _Run:
             after = page[-1].id
 
     async def _account_page(
-        self, page: Sequence[_StoredAccount], head: int, *, everyone: bool
+        self, page: Sequence[StoredAccount], head: int, *, everyone: bool
     ) -> None:
         measures: dict[int, Measure] = {}
+        users: set[int] = set()
         for account in page:
-            self.report(check_name(account.name, account.key))
+            self.report(check_row(account))
+            if misfit(account) is not None:
+                continue
             measure = Measure.of(account.key, self._catalog)
             if measure is None:
                 self.report([without_catalog(account.key)])
-            else:
-                measures[account.id] = measure
-        users = {a.id for a in page if a.id in measures and not a.key.is_system}
+                continue
+            measures[account.id] = measure
+            if not account.key.is_system:
+                users.add(account.id)
         for first, last in _ranges(page, users, everyone=everyone):
             await self._entries(first, last, head, measures)
         await self._cached(users, measures)
@@ -312,7 +334,7 @@ class _Run:
             async with self._database.read() as connection:
                 page = [
                     StoredEntry._make(row)
-                    for row in await _rows(
+                    for row in await rows(
                         connection,
                         statements.entries,
                         account_id=cursor[0],
@@ -323,11 +345,9 @@ class _Run:
                     )
                 ]
                 positions = statements.set({entry.position for entry in page})
-                transactions = {
-                    row[0]: (row[1], row[2])
-                    for row in await _rows(
-                        connection, statements.transaction_types, positions=positions
-                    )
+                causes = {
+                    row[0]: _cause(*row[1:])
+                    for row in await rows(connection, statements.causes, positions=positions)
                 }
             for entry in page:
                 if entry.account_id != walked:
@@ -335,7 +355,7 @@ class _Run:
                     # No such account: the walk of the journal has named it.
                     walk = None if measure is None else EntryWalk(measure, self._types)
                 if walk is not None:
-                    self.report(walk.entry(entry, transactions.get(entry.position)))
+                    self.report(walk.entry(entry, causes.get(entry.position)))
             full = len(page) == ENTRIES_PER_PAGE
             if full:
                 cursor = (page[-1].account_id, page[-1].position)
@@ -344,10 +364,10 @@ class _Run:
         """Each account's row against its own last entry, both read by one statement."""
         if not ids:
             return
-        rows = await self._fetch(self._statements.cached, ids=self._statements.set(ids))
-        for id_, last_position, *columns in rows:
-            cached = StoredState._make(columns[: len(_STATE)])
-            entries = StoredState._make(columns[len(_STATE) :])
+        found = await self._fetch(self._statements.cached, ids=self._statements.set(ids))
+        for id_, last_position, *columns in found:
+            cached = StoredState._make(columns[: len(StoredState._fields)])
+            entries = StoredState._make(columns[len(StoredState._fields) :])
             self.report(
                 check_cached(measures[id_], cached, None if last_position is None else entries)
             )
@@ -366,113 +386,58 @@ class _Run:
                 after=after,
                 limit=SYSTEM_POSTINGS_PER_PAGE,
             )
-            total += sum(amount for _, amount in page)
+            total += self._sum(measure, page)
             after = page[-1][0] if page else after
             full = len(page) == SYSTEM_POSTINGS_PER_PAGE
-        rows = await self._fetch(self._statements.system_row, id=id_, after=after)
-        for *state, position, amount in rows:
+        found = await self._fetch(self._statements.system_row, id=id_, after=after)
+        for *state, position, amount in found:
             if position is not None:
-                total, after = total + amount, position
+                total, after = total + self._sum(measure, [(position, amount)]), position
             cached = StoredState._make(state)
-        if rows:
+        if found:
             summed = None if after == _SMALLEST else StoredState()._replace(balance=total)
             self.report(check_cached(measure, cached, summed))
 
+    def _sum(self, measure: Measure, postings: Iterable[tuple[int, int]]) -> int:
+        """The sum of the amounts of (position, amount); what is no number is told."""
+        total = 0
+        for position, amount in postings:
+            if isinstance(amount, int):
+                total += amount
+            else:
+                self.report([not_a_number(measure, position, amount)])
+        return total
+
     async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
         async with self._database.read() as connection:
-            return await _rows(connection, statement, **parameters)
+            return await rows(connection, statement, **parameters)
 
 
-class _Statements:
-    """The statements of a verification on one dialect."""
-
-    def __init__(self, dialect: str) -> None:
-        self._sqlite = dialect == "sqlite"
-        self._sets = Sets(dialect)
-        columns = ", ".join(column.name for column in schema.transactions.columns)
-        size = "length(encoded)" if self._sqlite else "octet_length(encoded)"
-        entry = ", ".join(StoredEntry._fields)
-        state = ", ".join(f"a.{name}" for name in _STATE)
-        last_state = ", ".join(f"last.{name}" for name in _STATE)
-        self.bounds = text(
-            "SELECT c.position, c.seal, (SELECT max(position) FROM transactions) AS transactions,"
-            " (SELECT max(position) FROM postings) AS postings,"
-            " (SELECT max(last) FROM seals) AS seals,"
-            " (SELECT seal FROM seals ORDER BY last DESC LIMIT 1) AS last_seal,"
-            " (SELECT max(id) FROM accounts) AS last_account FROM clock c"
-        )
-        # Not more than fits: as many rows as the bytes before them allow, and always one.
-        self.transactions = text(
-            f"SELECT {columns} FROM (SELECT {columns}, sum({size}) OVER (ORDER BY position)"
-            f" - {size} AS bytes_before FROM (SELECT {columns} FROM transactions"
-            " WHERE position > :after AND position <= :head ORDER BY position"
-            " LIMIT :limit) page) sized WHERE bytes_before < :bytes ORDER BY position"
-        )
-        self.postings = text(
-            f"SELECT {entry} FROM postings WHERE position > :after AND position <= :upto"
-        )
-        self.account_keys = self._by_set(
-            "SELECT id, book, owner, asset FROM accounts WHERE id", "ids"
-        )
-        self.seals = text(
-            "SELECT last, first, created_at, seal FROM seals WHERE last > :after AND last <= :head"
-            " ORDER BY last LIMIT :limit"
-        )
-        self.entries = text(
-            f"SELECT {entry} FROM postings WHERE (account_id, position) > (:account_id, :position)"
-            " AND account_id <= :last AND position <= :head"
-            " ORDER BY account_id, position LIMIT :limit"
-        )
-        self.transaction_types = self._by_set(
-            "SELECT position, id, type FROM transactions WHERE position", "positions"
-        )
-        last = (
-            "LEFT JOIN postings last ON last.account_id = a.id AND last.position ="
-            " (SELECT max(position) FROM postings WHERE account_id = a.id)"
-            if self._sqlite
-            else "LEFT JOIN LATERAL (SELECT * FROM postings WHERE account_id = a.id"
-            " ORDER BY position DESC LIMIT 1) last ON true"
-        )
-        self.cached = self._by_set(
-            f"SELECT a.id, last.position, {state}, {last_state} FROM accounts a {last} WHERE a.id",
-            "ids",
-        )
-        self.system_postings = text(
-            "SELECT position, amount FROM postings WHERE account_id = :id AND position > :after"
-            " ORDER BY account_id, position LIMIT :limit"
-        )
-        self.system_row = text(
-            f"SELECT {state}, p.position, p.amount FROM accounts a LEFT JOIN postings p"
-            " ON p.account_id = a.id AND p.position > :after WHERE a.id = :id ORDER BY p.position"
-        )
-
-    def set(self, values: Iterable[int]) -> Any:
-        """`values` as a parameter of a statement that looks them up."""
-        return self._sets.parameter(sorted(values))
-
-    def _by_set(self, statement: str, name: str) -> TextClause:
-        return text(f"{statement} {self._sets.among(name, 'bigint')}")
-
-
-async def _rows(
-    connection: AsyncConnection, statement: TextClause, **parameters: Any
-) -> Sequence[Any]:
-    return (await connection.execute(statement, parameters)).all()
+def _cause(id_: str, kind: str, undone: str | None, metadata: str | None) -> Cause:
+    """The cause of an entry; metadata: that of a reversal, where it says whether it was forced."""
+    forced = False
+    if metadata is not None:
+        with suppress(msgspec.DecodeError):
+            forced = msgspec.json.decode(metadata, type=_Forced).forced
+    return Cause(id_, kind, undone, forced)
 
 
 def _ends(row: Any) -> Ends:
     return Ends(
         clock=row.position,
         clock_seal=row.seal,
+        clock_time=row.created_at,
         transactions=row.transactions or 0,
         postings=row.postings or 0,
         seals=row.seals or 0,
         last_seal=row.last_seal or GENESIS,
+        last_time=row.last_time,
+        beyond=row.beyond,
     )
 
 
 def _ranges(
-    page: Sequence[_StoredAccount], wanted: set[int], *, everyone: bool
+    page: Sequence[StoredAccount], wanted: set[int], *, everyone: bool
 ) -> list[tuple[int, int]]:
     """
     The ids `wanted` of the accounts in `page` as ranges that hold no other account's id.

@@ -15,10 +15,12 @@ from tallywire.ledger import BalanceManager, SystemClock, TransactionType, open_
 from tallywire.ledger import verify as pages
 from tallywire.ledger.database import Database
 from tallywire.ledger.digest import GENESIS, entry_digest
+from tallywire.ledger.entry_walk import Cause, EntryWalk
 from tallywire.ledger.errors import InvalidRequest, UnknownBook, UnknownUser
 from tallywire.ledger.history import JournalReader
-from tallywire.ledger.invariants import Discrepancy, EntryWalk, Measure, StoredEntry
+from tallywire.ledger.invariants import Discrepancy, Measure
 from tallywire.ledger.journal import Journal
+from tallywire.ledger.stored import StoredEntry
 from tallywire.ledger.transaction_types import TransactionTypes
 from tallywire.ledger.verify import Report, Verifier
 
@@ -240,7 +242,7 @@ class Entries:
             digest=digest,
             **state,
         )
-        return self.walk.entry(self.last, (id_, kind))
+        return self.walk.entry(self.last, Cause(id_, kind))
 
 
 def test_debit_below_the_floor_is_an_overdraft() -> None:
