@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from tallywire.ledger import open_ledger
 from tallywire.ledger.database import Database
 
 from .services.processes import die_with_parent
@@ -74,3 +75,18 @@ async def test_another_takes_over(start: Start, database_url: str, end: signal.S
         second.terminate()
         assert await second.wait() == 0
         assert await _holder(database) is None
+
+
+async def test_a_hold_whose_time_is_over_is_released(start: Start, database_url: str) -> None:
+    """By exactly one of two workers, and on the journal for every screen."""
+    await asyncio.gather(start(database_url), start(database_url))
+    async with open_ledger(database_url) as manager:
+        await manager.update_balance("alice", "10", "deposit")
+        placed = await manager.place_hold("alice", "4", expires_in_s=1)
+        async with asyncio.timeout(30):
+            while (await manager.read_hold(placed.transaction_id)).status == "open":
+                await asyncio.sleep(0.05)
+        (newest, *_) = await manager.history("alice")
+        assert newest["change_type"] == "hold_expired"
+        assert newest["position"] == placed.position + 1
+        assert newest["changes"][0]["available"] == "10.000000"

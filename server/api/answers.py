@@ -20,12 +20,18 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(encoded, status, headers, JSON)
 
 
-def committed(receipt: Receipt, principal: Principal) -> Response:
-    """The answer to an accepted change, with the updates that `principal` may see."""
+def committed(receipt: Receipt, principal: Principal, **more: bytes) -> Response:
+    """
+    The answer to an accepted change, with the updates that `principal` may see.
+
+    more: further members by name, as JSON.
+    """
     headers = {"Location": f"/v1/transactions/{receipt.transaction_id}"}
     if receipt.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return answer(b"{" + committed_members(receipt, principal) + b"}", 201, headers)
+    members = committed_members(receipt, principal)
+    members += b"".join(b',"%s":%s' % (name.encode(), value) for name, value in more.items())
+    return answer(b"{" + members + b"}", 201, headers)
 
 
 def committed_members(receipt: Receipt, principal: Principal) -> bytes:

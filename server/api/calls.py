@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,13 +13,14 @@ from starlette.responses import Response
 
 from ..auth import Principal
 from ..ledger.changes import IdempotencyKey
-from ..ledger.errors import InvalidRequest, NotAllowed, NotAuthenticated
+from ..ledger.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
 from ..operations import policy
 from .bodies import LARGEST_BODY, decode_body, read_body
 from .queries import decode_query
 from .services import Services
 
 LONGEST_KEY = 255
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 Endpoint = Callable[..., Awaitable[Response]]
 
@@ -93,6 +95,13 @@ class Call:
         if self._principal is None:
             raise NotAuthenticated
         return self._principal
+
+    @property
+    def id(self) -> str:
+        """The id in the path; raises NotFound where it cannot be one."""
+        if not _ID.fullmatch(self.path["id"]):
+            raise NotFound("there is no such thing")
+        return self.path["id"]
 
     def key(self, namespace: str = "request") -> IdempotencyKey | None:
         """The call's idempotency key, of its principal; raises InvalidRequest."""

@@ -11,6 +11,7 @@ from ..ledger.catalog import Catalog
 from ..ledger.changes import Change
 from ..operations.accounts import AccountChange, change_account
 from ..operations.requests import Operation
+from ..operations.reversals import Reversal, reversal
 from .answers import committed
 from .calls import Call, Endpoint
 
@@ -34,6 +35,16 @@ async def patch_account(call: Call, request: AccountChange) -> Response:
     return await post_change(
         call,
         lambda catalog: change_account(catalog, types, call.principal, place, request, key),
+    )
+
+
+async def reverse_transaction(call: Call, request: Reversal) -> Response:
+    """Undo the transaction that the path names."""
+    key, types = call.key(), call.services.manager.types
+    original = await call.services.manager.read_original(call.id)
+    return await post_change(
+        call,
+        lambda catalog: reversal(catalog, types, call.principal, original, request, key),
     )
 
 

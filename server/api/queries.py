@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -47,6 +47,13 @@ class HistoryQuery(Page, kw_only=True, rename={"from_": "from"}):
     to: Annotated[str, Meta(description="Exclusive, on `timestamp`.")] | None = None
     reference: str | None = None
     metadata: dict[str, str] = {}
+
+
+class HoldsQuery(Page, kw_only=True):
+    """Whose holds, and of which status."""
+
+    user_id: str | None = None
+    status: Literal["open", "confirmed", "voided", "expired"] | None = None
 
 
 class BalancesQuery(Struct, kw_only=True):

@@ -14,10 +14,12 @@ from ..operations.accounts import AccountChange, AccountOpening, open_account
 from ..operations.adjustments import Adjustment, adjustment
 from ..operations.charges import Charge, Payment, Recharge, charge, payment, recharge
 from ..operations.deposits import Deposit, deposit
+from ..operations.holds import HoldConfirmation, HoldPlacing, HoldVoiding
+from ..operations.reversals import Reversal
 from ..operations.shared_charges import SharedCharge, shared_charge
 from ..operations.transfers import Transfer, transfer
 from ..operations.withdrawals import Withdrawal, withdrawal
-from . import administration, catalog, development, pages, transactions, users
+from . import administration, catalog, development, holds, pages, transactions, users
 from .answers import answer
 from .batches import create_batch
 from .bodies import (
@@ -41,9 +43,9 @@ from .calls import (
     Route,
     Who,
 )
-from .changes import patch_account, posting
+from .changes import patch_account, posting, reverse_transaction
 from .openapi import document
-from .queries import BalancesQuery, HistoryQuery, NamesQuery, Page, TrialBalanceQuery
+from .queries import BalancesQuery, HistoryQuery, HoldsQuery, NamesQuery, Page, TrialBalanceQuery
 
 
 def _get(
@@ -59,6 +61,7 @@ def _change(
     takes: type[Struct],
     endpoint: Endpoint,
     limit: int = LARGEST_BODY,
+    answer: str = "Accepted",
 ) -> Route:
     return Route(
         method=method,
@@ -67,7 +70,7 @@ def _change(
         endpoint=endpoint,
         takes=takes,
         status=201,
-        answer="Accepted",
+        answer=answer,
         keyed=True,
         limit=limit,
     )
@@ -93,6 +96,12 @@ ROUTES: tuple[Route, ...] = (
     _change("POST", "/v1/recharges", ADMIN, Recharge, posting(recharge)),
     _change("POST", "/v1/payments", ADMIN, Payment, posting(payment)),
     _change("POST", "/v1/shared-charges", ADMIN, SharedCharge, posting(shared_charge), limit=LARGEST_BATCH_BODY),
+    _change("POST", "/v1/holds", OWN_OR_ADMIN, HoldPlacing, holds.place_hold, answer="AcceptedHold"),
+    _get("/v1/holds", ANY, holds.list_holds, "Holds", HoldsQuery),
+    _get("/v1/holds/{id}", ANY, holds.read_hold, "Hold"),
+    _change("POST", "/v1/holds/{id}/confirm", OWN_OR_ADMIN, HoldConfirmation, holds.confirm_hold, answer="AcceptedHold"),
+    _change("POST", "/v1/holds/{id}/void", OWN_OR_ADMIN, HoldVoiding, holds.void_hold, answer="AcceptedHold"),
+    _change("POST", "/v1/transactions/{id}/reversal", ADMIN, Reversal, reverse_transaction),
     Route(method="POST", path="/v1/batches", who=ADMIN, endpoint=create_batch, takes=Batch, answer="BatchResults", keyed=True, limit=LARGEST_BATCH_BODY),
 
     _get("/v1/users/{user}/balances", OWN_OR_AUDITOR, users.read_balances, "Balances", BalancesQuery),

@@ -60,11 +60,26 @@ class Told(Struct, kw_only=True):
     timestamp: Time
 
 
+class Hold(Struct, kw_only=True):
+    """Funds reserved; `placed_by` is told to admins, and to who placed it."""
+
+    id: Id
+    user_id: str
+    account: str
+    amount: Decimals
+    remaining: Decimals
+    status: Literal["open", "confirmed", "voided", "expired"]
+    placed_by: str | None
+    expires_at: Time | None
+    reference: str | None
+
+
 class Update(Told, kw_only=True):
     """One user's view of one transaction; the last four to admins only."""
 
     user_id: str | None
     changes: list[AccountEntry]
+    hold: Hold | None = None
     internal: Any = None
     actor: str | None = None
     actor_role: str | None = None
@@ -84,6 +99,7 @@ class Transaction(Told, kw_only=True):
 
     postings: list[PostingView]
     reversed_by: str | None
+    hold: Hold | None = None
     internal: Any
     actor: str
     actor_role: str
@@ -118,6 +134,19 @@ class Accepted(Struct, kw_only=True):
     transaction_id: Id
     position: Position
     updates: list[Update]
+
+
+class AcceptedHold(Accepted, kw_only=True):
+    """An accepted step of a hold, and the hold after it."""
+
+    hold: Hold
+
+
+class Holds(Struct):
+    """Holds, newest first."""
+
+    items: list[Hold]
+    next_cursor: str | None
 
 
 class BatchResult(Struct, kw_only=True):
@@ -249,6 +278,7 @@ class Readiness(Struct):
 
 ANSWERS: tuple[type[Struct], ...] = (
     Accepted,
+    AcceptedHold,
     Asset,
     Assets,
     Audit,
@@ -259,6 +289,8 @@ ANSWERS: tuple[type[Struct], ...] = (
     Disconnected,
     Health,
     History,
+    Hold,
+    Holds,
     PauseState,
     Problem,
     Readiness,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 from starlette.responses import Response
 
@@ -13,13 +11,11 @@ from .answers import answer, listing
 from .calls import Call
 from .queries import Page, TrialBalanceQuery, continue_page, filters_of, write_cursor
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-
 
 async def read_transaction(call: Call) -> Response:
     """The TRANSACTION to auditors, the own UPDATE to a user whom it touches, 404 to others."""
-    reader, id_ = call.services.manager.reader, call.path["id"]
-    stored = await reader.transaction(id_) if _ID.fullmatch(id_) else None
+    reader = call.services.manager.reader
+    stored = await reader.transaction(call.id)
     if stored is not None:
         epoch = (await reader.head()).epoch
         if call.principal.may("auditor"):

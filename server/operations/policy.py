@@ -45,9 +45,20 @@ def check_change(
         return
     if principal.may("admin"):
         return
-    require_self_service(principal)
     if owner != principal.user_id:
+        require_self_service(principal)
         raise NotAllowed("you may do this for yourself only")
+    check_self_service(principal, book, catalog, request)
+
+
+def check_self_service(
+    principal: Principal, book: str, catalog: Catalog, request: Described
+) -> None:
+    """
+    Raise NotAllowed unless `principal` may serve themselves in `book`, without the fields of
+    admins. Raises UnknownBook too.
+    """
+    require_self_service(principal)
     for field in ("internal", "effective_at"):
         if getattr(request, field) is not None:
             raise NotAllowed(f"only admins may send {field}", pointer=f"/{field}")

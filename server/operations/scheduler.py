@@ -38,7 +38,7 @@ class Job(Struct, frozen=True):
 
     name: str
     every: float
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[object]]
 
 
 class Scheduler:

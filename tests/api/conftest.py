@@ -103,6 +103,13 @@ class Edge:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
+    async def hold(self, user_id: str, amount: str = "1", asset: str = "USDT") -> str:
+        """Have the user place a hold; its id."""
+        body = {"user_id": user_id, "asset": asset, "amount": amount}
+        answer = await self.post("/v1/holds", body, by=user_id)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["hold"]["id"])
+
     async def balance(self, user_id: str, account: int = 0) -> str:
         """The balance of the user's first account."""
         answer = await self.get(f"/v1/users/{user_id}/balances")

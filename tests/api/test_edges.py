@@ -46,7 +46,6 @@ async def test_me_is_the_caller(edge: Edge, path: str) -> None:
         "/v1/users/a/b/balances",
         "/v1/users//balances",
         "//healthz",
-        "/v1/holds",
         "/v1/spot/orders",
         "/v1/admin/verifications",
         "/static/../pyproject.toml",

@@ -17,7 +17,7 @@ from .raw import Row, rows
 
 LARGEST = 2**63 - 1
 ZEROS = "0" * 64
-TABLES = ("clock", "transactions", "postings", "accounts", "books", "seals")
+TABLES = ("clock", "transactions", "postings", "accounts", "books", "seals", "holds")
 
 
 async def examine(url: str) -> int:
@@ -40,6 +40,8 @@ def judge_rows(table: Callable[[str], list[Row]]) -> int:
     _positions(clock, transactions, by_position)
     _conservation(accounts, by_position)
     _replay(books, accounts, transactions, postings)
+    _holds(table("holds"), accounts, transactions, by_position)
+    _reversals(transactions, by_position)
     _idempotency(transactions)
     _seals(clock, seals, transactions, by_position, accounts)
     return int(clock["position"])
@@ -116,6 +118,50 @@ def _replay(
         for column in last[id_]:
             if column in account and column not in ("amount", "held_change"):
                 assert account[column] == last[id_][column], f"SNAPSHOT=REPLAY: {column}"
+
+
+def _holds(
+    holds: list[Row],
+    accounts: dict[int, Row],
+    transactions: list[Row],
+    by_position: dict[int, list[Row]],
+) -> None:
+    """HOLD_ACCOUNTING: what an account has held is what is open of its holds, step by step."""
+    remaining: dict[str, int] = {}
+    last: dict[str, str] = {}
+    for transaction in transactions:
+        legs = by_position.get(transaction["position"], [])
+        if transaction["hold"] is None:
+            assert not any(leg["held_change"] for leg in legs), "HOLD_ACCOUNTING: held by no hold"
+            continue
+        (own,) = (leg for leg in legs if leg["held_change"])
+        known = remaining.setdefault(transaction["hold"], 0)
+        assert (known == 0) == (transaction["id"] == transaction["hold"]), "HOLD_ACCOUNTING: once"
+        remaining[transaction["hold"]] += own["held_change"]
+        last[transaction["hold"]] = transaction["type"]
+    assert {hold["id"]: hold["remaining"] for hold in holds} == remaining, "HOLD_ACCOUNTING"
+    open_sums: dict[int, int] = defaultdict(int)
+    for hold in holds:
+        ended = last[hold["id"]].removeprefix("hold_")
+        assert hold["status"] == ("open" if hold["remaining"] else ended), "HOLD_ACCOUNTING"
+        open_sums[hold["account_id"]] += hold["remaining"]
+    for id_, account in accounts.items():
+        assert account["held"] == open_sums[id_], f"HOLD_ACCOUNTING of {account['name']}"
+
+
+def _reversals(transactions: list[Row], by_position: dict[int, list[Row]]) -> None:
+    """REVERT_ONCE: a reversal's legs are those of an earlier transaction, turned round."""
+    positions = {row["id"]: row["position"] for row in transactions}
+    undone = [row for row in transactions if row["reverses"] is not None]
+    assert len({row["reverses"] for row in undone}) == len(undone), "REVERT_ONCE"
+    for row in undone:
+        original = positions[row["reverses"]]
+        assert original < row["position"], "REVERT_ONCE"
+        legs, turned = (
+            {leg["account_id"]: sign * leg["amount"] for leg in by_position[position]}
+            for position, sign in ((original, 1), (row["position"], -1))
+        )
+        assert legs == turned, "REVERT_ONCE"
 
 
 def _idempotency(transactions: list[Row]) -> None:
