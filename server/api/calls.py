@@ -62,7 +62,8 @@ class Route(Struct, frozen=True, kw_only=True):
     One line of the URL table.
 
     path: with parameters such as ``{user}``; takes: the form of the query (GET) or of the body;
-    answer: the name of the answer's schema; keyed: whether it minds an Idempotency-Key;
+    answer: the name of the answer's schema; csv: whether it can be had as CSV too;
+    keyed: whether it minds an Idempotency-Key;
     limit: the largest body in bytes;
     development: whether it exists in development mode only.
     """
@@ -74,6 +75,7 @@ class Route(Struct, frozen=True, kw_only=True):
     takes: type[Struct] | None = None
     status: int = 200
     answer: str = "object"
+    csv: bool = False
     keyed: bool = False
     limit: int = LARGEST_BODY
     development: bool = False

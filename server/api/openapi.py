@@ -115,8 +115,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _query_parameters(form: type[Struct]) -> list[dict[str, Any]]:
     _, components = msgspec.json.schema_components((form,), ref_template=_REF)
     parameters = []
+    required = components[form.__name__].get("required", ())
     for name, schema in components[form.__name__]["properties"].items():
-        parameter: dict[str, Any] = {"name": name, "in": "query", "required": False}
+        parameter: dict[str, Any] = {"name": name, "in": "query", "required": name in required}
         if schema.get("type") == "object":
             # metadata.KEY=value: keys of any name, one parameter each.
             parameter["description"] = f"{name}.KEY=value"
@@ -135,6 +136,8 @@ def _answer(route: Route) -> dict[str, Any]:
         content = {"application/json": {"schema": {"type": "object"}}}
     else:
         content = {"application/json": {"schema": _ref(route.answer)}}
+    if route.csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
     answer: dict[str, Any] = {"description": "Done.", "content": content}
     if route.status == 201:
         answer["headers"] = {

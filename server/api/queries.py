@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..ledger.errors import InvalidCursor, InvalidRequest
+from ..operations.requests import DEFAULT_BOOK
 
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
@@ -57,12 +58,26 @@ class HoldsQuery(Page, kw_only=True):
 
 
 class BalancesQuery(Struct, kw_only=True):
-    """Balances of now, or as of one position or time."""
+    """Balances of now, or by at most one of a position, a time, a day."""
 
     book: str | None = None
     as_of_position: Annotated[int, Meta(ge=0)] | None = None
-    as_of_time: str | None = None
-    before: str | None = None
+    as_of_time: Annotated[str, Meta(description="RFC 3339: as booked by then.")] | None = None
+    before: (
+        Annotated[
+            str,
+            Meta(description="YYYY-MM-DD: as effective before that day, in the book's time zone."),
+        ]
+        | None
+    ) = None
+
+
+class StatementQuery(Struct, kw_only=True, rename={"from_": "from"}):
+    """Which book, and which days, both included, of its time zone."""
+
+    book: Annotated[str, Meta(description=f"`{DEFAULT_BOOK}` where absent.")] = DEFAULT_BOOK
+    from_: Annotated[str, Meta(description="YYYY-MM-DD.")]
+    to: Annotated[str, Meta(description="YYYY-MM-DD.")]
 
 
 class TrialBalanceQuery(Struct, kw_only=True):

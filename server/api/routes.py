@@ -45,7 +45,15 @@ from .calls import (
 )
 from .changes import patch_account, posting, reverse_transaction
 from .openapi import document
-from .queries import BalancesQuery, HistoryQuery, HoldsQuery, NamesQuery, Page, TrialBalanceQuery
+from .queries import (
+    BalancesQuery,
+    HistoryQuery,
+    HoldsQuery,
+    NamesQuery,
+    Page,
+    StatementQuery,
+    TrialBalanceQuery,
+)
 
 
 def _get(
@@ -106,6 +114,7 @@ ROUTES: tuple[Route, ...] = (
 
     _get("/v1/users/{user}/balances", OWN_OR_AUDITOR, users.read_balances, "Balances", BalancesQuery),
     _get("/v1/users/{user}/history", OWN_OR_AUDITOR, users.list_history, "History", HistoryQuery),
+    Route(method="GET", path="/v1/users/{user}/statements", who=OWN_OR_AUDITOR, endpoint=users.read_statement, takes=StatementQuery, answer="Statement", csv=True),
     _get("/v1/transactions/{id}", ANY, transactions.read_transaction, "TransactionOrUpdate"),
     _get("/v1/assets", ANY, catalog.list_assets, "Assets", NamesQuery),
     _get("/v1/books", ANY, catalog.list_books, "Books", NamesQuery),

@@ -12,6 +12,7 @@ Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
 Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Epoch = Annotated[str, Meta(description="The id of this journal.")]
+Day = Annotated[str, Meta(description="YYYY-MM-DD, included.")]
 Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
 
 
@@ -174,6 +175,33 @@ class Balances(Struct, kw_only=True):
     balances: list[Balance]
 
 
+class MovementView(Struct, kw_only=True):
+    """What one type of change, in one category, moved: how many entries, and their sum."""
+
+    change_type: str
+    category: Annotated[str | None, Meta(description="`metadata.category`.")]
+    count: int
+    amount: Decimals
+
+
+class AccountStatement(Struct, kw_only=True):
+    """One account over the period: opening and movements add up to closing."""
+
+    account: str
+    opening: Decimals
+    movements: list[MovementView]
+    closing: Decimals
+
+
+class Statement(Struct, kw_only=True, rename={"from_": "from"}):
+    """A user's accounts in one book over some days, by name."""
+
+    book: str
+    from_: Day
+    to: Day
+    accounts: list[AccountStatement]
+
+
 class History(Struct):
     """Updates, newest first."""
 
@@ -294,6 +322,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     PauseState,
     Problem,
     Readiness,
+    Statement,
     Ticket,
     Token,
     Transaction,

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 from starlette.responses import Response
 
 from ..ledger.accounts import check_user_id
 from ..ledger.clock import parse_rfc3339, rfc3339
+from ..ledger.days import parse_day
 from ..ledger.errors import InvalidRequest
 from ..ledger.history import HistoryFilter
+from ..ledger.statements import Statement
 from ..ledger.updates import Committed, with_epoch
 from .answers import answer, json_array, listing
 from .calls import Call
-from .queries import BalancesQuery, HistoryQuery, continue_page, filters_of, write_cursor
+from .csv_answers import csv_answer, wants_csv
+from .queries import (
+    BalancesQuery,
+    HistoryQuery,
+    StatementQuery,
+    continue_page,
+    filters_of,
+    write_cursor,
+)
+
+_STATEMENT_COLUMNS = ("account", "line", "change_type", "category", "count", "amount")
 
 
 async def read_balances(call: Call, query: BalancesQuery) -> Response:
-    """The user's balances, of now or as of a position or time."""
+    """The user's balances, of now, as of a position or time, or as effective before a day."""
     user_id = check_user_id(call.path["user"])
-    if query.before is not None:
-        raise InvalidRequest("before is not offered yet")
-    if query.as_of_position is not None and query.as_of_time is not None:
+    if [query.as_of_position, query.as_of_time, query.before].count(None) < 2:
         raise InvalidRequest("give at most one of as_of_position, as_of_time, before")
     manager, book = call.services.manager, query.book
     if book is not None:
@@ -28,6 +40,9 @@ async def read_balances(call: Call, query: BalancesQuery) -> Response:
     reader = manager.reader
     if query == BalancesQuery():
         snapshot = await reader.snapshot([user_id])
+    elif query.before is not None:
+        day = parse_day(query.before, "before")
+        snapshot = await reader.balances_before(user_id, day, book=book)
     else:
         snapshot = await reader.balances_at(
             user_id,
@@ -44,6 +59,19 @@ async def read_balances(call: Call, query: BalancesQuery) -> Response:
             json_array(snapshot.balances.get(user_id, [])),
         )
     )
+
+
+async def read_statement(call: Call, query: StatementQuery) -> Response:
+    """What moved the user's balances in one book, by effective date, from one day to another."""
+    user_id = check_user_id(call.path["user"])
+    as_csv = wants_csv(call)
+    statement = await call.services.manager.statement(
+        user_id, from_=query.from_, to=query.to, book=query.book
+    )
+    if not as_csv:
+        return answer(statement)
+    name = f"statement-{statement.book}-{statement.from_}-{statement.to}"
+    return csv_answer(name, _STATEMENT_COLUMNS, _statement_rows(statement))
 
 
 async def list_history(call: Call, query: HistoryQuery) -> Response:
@@ -72,6 +100,14 @@ async def list_history(call: Call, query: HistoryQuery) -> Response:
         ],
         write_cursor(listed, filters_of(query), page[-1].position) if more else None,
     )
+
+
+def _statement_rows(statement: Statement) -> Iterator[Sequence[object]]:
+    for each in statement.accounts:
+        yield each.account, "opening", None, None, None, each.opening
+        for movement in each.movements:
+            yield each.account, "movement", *msgspec.structs.astuple(movement)
+        yield each.account, "closing", None, None, None, each.closing
 
 
 def _view(committed: Committed, user_id: str, *, admin: bool) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,6 +16,7 @@ from . import schema
 from .catalog import ASSET_CODE, BOOK_NAME, Asset, Book
 from .clock import Clock, rfc3339
 from .database import Database
+from .days import parse_day
 from .errors import Conflict, InvalidAmount, InvalidRequest
 from .journal import Journal
 from .money import parse_amount
@@ -76,7 +76,8 @@ class Administration:
     async def put_book(self, name: str, settings: Mapping[str, Any], *, actor: str) -> Book:
         """
         Make the book `name` or change its `settings` (contract, section 1; absent =
-        unchanged). Raises InvalidRequest, Conflict where the side would change.
+        unchanged). Raises InvalidRequest, Conflict where the side would change, or the time zone
+        of closed days.
         """
         if not BOOK_NAME.fullmatch(name):
             raise InvalidRequest(
@@ -156,7 +157,22 @@ def _with_settings(present: Book | None, name: str, settings: Mapping[str, Any])
         book = replace(present, **checked)
     if book.side == "debit" and book.default_floor is not None:
         raise InvalidRequest("a debit book has no floor", pointer="/default_floor")
+    _check_period(present, book)
     return book
+
+
+def _check_period(present: Book | None, book: Book) -> None:
+    """Refuse a period that ends before it starts, and another meaning of days that are closed."""
+    first, closed = book.starts_on, book.closed_through
+    if first is not None and closed is not None and closed < first:
+        raise InvalidRequest(
+            f"the book starts on {first}: it cannot be closed through {closed}",
+            pointer="/closed_through",
+        )
+    if present is None or present.closed_through is None or closed is None:
+        return
+    if present.timezone != book.timezone:
+        raise Conflict(f"book {book.name!r} has closed days: its time zone is fixed while it has")
 
 
 def _setting(field: str, value: Any) -> Any:
@@ -177,7 +193,7 @@ def _setting(field: str, value: Any) -> Any:
     if field == "timezone":
         _check_timezone(value, pointer)
     if field in ("starts_on", "closed_through") and value is not None:
-        _check_date(value, pointer)
+        parse_day(value, field, pointer=pointer)
     if field not in Book.__struct_fields__ or field == "name":
         raise InvalidRequest(f"there is no setting {field!r}", pointer=pointer)
     return value
@@ -192,11 +208,3 @@ def _check_timezone(value: Any, pointer: str) -> None:
         raise InvalidRequest(
             "timezone is an IANA name, such as Europe/Athens", pointer=pointer
         ) from None
-
-
-def _check_date(value: Any, pointer: str) -> None:
-    try:
-        if not isinstance(value, str) or date.fromisoformat(value).isoformat() != value:
-            raise ValueError
-    except ValueError:
-        raise InvalidRequest("a date is YYYY-MM-DD", pointer=pointer) from None

@@ -62,7 +62,7 @@ class BalanceReader:
     async def head(self) -> Head:
         """The head of the journal."""
         async with self._database.read() as connection:
-            return await _head(connection)
+            return await read_head(connection)
 
     async def snapshot(self, user_ids: Sequence[str]) -> Snapshot:
         """The balances of `user_ids` and the head, read by one statement."""
@@ -92,28 +92,20 @@ class BalanceReader:
         book: str | None = None,
     ) -> Snapshot:
         """
-        The balances of `user_id` as each account's last entry at or before `position`, or before
-        `time` (RFC 3339, UTC, as stored), left them. Raises InvalidCursor beyond the head.
+        The balances of `user_id` as each account's last entry at or before `position`, or at or
+        before `time` (RFC 3339, UTC, as stored), left them. Raises InvalidCursor beyond the head
+        or in the future.
         """
         async with self._database.read() as connection:
-            head = await _head(connection)
+            head = await read_head(connection)
             if time is not None:
-                if time > rfc3339(self._clock.now()):
-                    raise InvalidCursor("that time lies in the future")
-                position = await _position_at(connection, time)
+                await self._refuse_future(connection, time)
+                position = await last_booked(connection, "created_at <= :time", time, head)
             at = head.position if position is None else position
             if at > head.position:
                 raise InvalidCursor(f"the journal ends at position {head.position}")
-            rows = await connection.execute(
-                text(
-                    f"SELECT a.id, a.book, a.owner, a.asset, {_ENTRY_STATE} FROM accounts a"
-                    " JOIN postings p ON p.account_id = a.id AND p.position = (SELECT"
-                    " max(q.position) FROM postings q WHERE q.account_id = a.id"
-                    " AND q.position <= :at) WHERE a.owner = :user ORDER BY a.name"
-                ),
-                {"user": user_id, "at": at},
-            )
-            accounts = [_account(row) for row in rows if book in (None, row.book)]
+            states = await states_at(connection, user_id, at)
+            accounts = [account for account in states if book in (None, account.key.book)]
             catalog = await self._catalog_of(connection, accounts)
         return _snapshot(head.epoch, at, [user_id], accounts, catalog)
 
@@ -154,7 +146,7 @@ class BalanceReader:
                 await connection.execute(
                     text(
                         "SELECT c.epoch, c.position, a.book, a.asset,"
-                        f" {_halves('a.balance')}, {_halves('a.held')}"
+                        f" {halves('a.balance')}, {halves('a.held')}"
                         " FROM clock c LEFT JOIN accounts a ON substr(a.owner, 1, 1) <> '@'"
                         " GROUP BY c.epoch, c.position, a.book, a.asset"
                         " ORDER BY a.book, a.asset"
@@ -170,8 +162,8 @@ class BalanceReader:
                 {
                     "book": book,
                     "asset": asset,
-                    "balance": format_amount(sign * _joined(sums[0], sums[1]), scale),
-                    "held": format_amount(_joined(sums[2], sums[3]), scale),
+                    "balance": format_amount(sign * joined(sums[0], sums[1]), scale),
+                    "held": format_amount(joined(sums[2], sums[3]), scale),
                 }
             )
         return MonitorTotals(rows[0][0], rows[0][1], totals)
@@ -184,12 +176,12 @@ class BalanceReader:
         kind = "CASE WHEN substr(a.owner, 1, 1) = '@' THEN a.owner ELSE 'user' END"
         async with self._database.read() as connection:
             if position is None:
-                columns, source = _halves("a.balance"), "accounts a"
+                columns, source = halves("a.balance"), "accounts a"
             else:
-                head = await _head(connection)
+                head = await read_head(connection)
                 if not 0 <= position <= head.position:
                     raise InvalidCursor(f"the journal ends at position {head.position}")
-                columns = _halves("p.amount")
+                columns = halves("p.amount")
                 source = "postings p JOIN accounts a ON a.id = p.account_id"
             rows = (
                 await connection.execute(
@@ -207,7 +199,7 @@ class BalanceReader:
         sums: dict[str, tuple[int, int]] = {}
         for _, book, asset, owner_kind, high, low in groups:
             sign, scale = catalog.book(book).stored_sign, catalog.asset(asset).scale
-            amount = sign * _joined(high, low)
+            amount = sign * joined(high, low)
             listed.append(
                 {
                     "book": book,
@@ -223,6 +215,12 @@ class BalanceReader:
             "rows": listed,
             "sums": {name: format_amount(*total) for name, total in sums.items()},
         }
+
+    async def _refuse_future(self, connection: AsyncConnection, time: str) -> None:
+        row = await connection.execute(text("SELECT created_at FROM clock"))
+        # Another process's clock may be ahead of this one's: what it stamped has happened.
+        if time > max(rfc3339(self._clock.now()), row.scalar_one()):
+            raise InvalidCursor("that time lies in the future")
 
     async def _catalog_of(
         self, connection: AsyncConnection, accounts: Iterable[Account]
@@ -243,16 +241,37 @@ class BalanceReader:
         return catalog
 
 
-async def _head(connection: AsyncConnection) -> Head:
+async def read_head(connection: AsyncConnection) -> Head:
+    """The head as committed now."""
     row = (await connection.execute(text("SELECT epoch, position FROM clock"))).one()
     return Head(row[0], row[1])
 
 
-async def _position_at(connection: AsyncConnection, time: str) -> int:
+async def last_booked(connection: AsyncConnection, condition: str, time: str, head: Head) -> int:
+    """The last position up to `head` whose seal meets `condition` on ``:time``; 0 if none does."""
+    # Several batches may have one time: their order is that of their positions.
     row = await connection.execute(
-        text("SELECT max(last) FROM seals WHERE created_at <= :time"), {"time": time}
+        text(
+            f"SELECT last FROM seals WHERE {condition} AND last <= :head"
+            " ORDER BY created_at DESC, last DESC LIMIT 1"
+        ),
+        {"time": time, "head": head.position},
     )
-    return row.scalar_one() or 0
+    return row.scalar_one_or_none() or 0
+
+
+async def states_at(connection: AsyncConnection, user_id: str, position: int) -> list[Account]:
+    """The user's accounts as their last entries at or before `position` left them, by name."""
+    rows = await connection.execute(
+        text(
+            f"SELECT a.id, a.book, a.owner, a.asset, {_ENTRY_STATE} FROM accounts a"
+            " JOIN postings p ON p.account_id = a.id AND p.position = (SELECT"
+            " max(q.position) FROM postings q WHERE q.account_id = a.id"
+            " AND q.position <= :at) WHERE a.owner = :user ORDER BY a.name"
+        ),
+        {"user": user_id, "at": position},
+    )
+    return [_account(row) for row in rows]
 
 
 def _account(row: Sequence[Any]) -> Account:
@@ -274,9 +293,11 @@ def _snapshot(
     return Snapshot(epoch, position, balances)
 
 
-def _halves(column: str) -> str:
+def halves(column: str) -> str:
+    """SQL for the exact sum of an integer `column`, as two columns that `joined` takes."""
     return f"SUM({column} / {_HALF}) AS high, SUM({column} % {_HALF}) AS low"
 
 
-def _joined(high: Any, low: Any) -> int:
+def joined(high: Any, low: Any) -> int:
+    """The sum behind the two columns of `halves`; 0 where there were no rows."""
     return int(high or 0) * _HALF + int(low or 0)

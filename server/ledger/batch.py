@@ -294,6 +294,9 @@ class Attempt:
         if (clock.epoch, clock.settings_version) != (self._epoch, self._catalog.version):
             raise StaleKnowledge
         created_at = max(rfc3339(self._clock.now()), clock.created_at)
+        # Nothing is effective after it is booked, though the clock was set back meanwhile.
+        effective = (d.change.effective_at or created_at for d in self._accepted.values())
+        created_at = max(created_at, *effective)
         transactions: list[tuple[object, ...]] = []
         postings: list[tuple[object, ...]] = []
         committed: list[Committed] = []

@@ -174,6 +174,8 @@ class SyncBalanceManager:
     post_many = _blocking(BalanceManager.post_many)
     read_catalog = _blocking(BalanceManager.read_catalog)
     get_balance = _blocking(BalanceManager.get_balance)
+    balance_at = _blocking(BalanceManager.balance_at)
+    statement = _blocking(BalanceManager.statement)
     history = _blocking(BalanceManager.history)
     verify = _blocking(BalanceManager.verify)
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from .days import end_of, start_of
 from .errors import InvalidRequest, UnknownAsset, UnknownBook
 from .money import check_range
 from .transaction_types import Side
@@ -57,21 +57,22 @@ class Book(Struct, frozen=True, kw_only=True):
         minor = Decimal(self.default_floor).scaleb(asset.scale)
         return check_range(int(minor.to_integral_value(ROUND_CEILING)), pointer="/default_floor")
 
-    def local_date(self, moment: datetime) -> date:
-        """The day on which `moment` (aware) falls in the book's time zone."""
-        return moment.astimezone(ZoneInfo(self.timezone)).date()
+    def start_of(self, day: date) -> datetime:
+        """The instant (UTC) at which `day` starts in this book."""
+        return start_of(day, self.timezone)
+
+    def end_of(self, day: date) -> datetime:
+        """The instant (UTC) at which `day` is over in this book."""
+        return end_of(day, self.timezone)
 
     def check_effective(self, moment: datetime) -> None:
-        """Raise InvalidRequest where nothing may be effective at `moment` in this book."""
-        day = self.local_date(moment).isoformat()
-        if self.starts_on is not None and day < self.starts_on:
+        """Raise InvalidRequest where nothing may be effective at `moment` (aware) in this book."""
+        first, closed = self.starts_on, self.closed_through
+        if first is not None and moment < self.start_of(date.fromisoformat(first)):
+            raise InvalidRequest(f"book {self.name!r} starts on {first}", pointer="/effective_at")
+        if closed is not None and moment < self.end_of(date.fromisoformat(closed)):
             raise InvalidRequest(
-                f"book {self.name!r} starts on {self.starts_on}", pointer="/effective_at"
-            )
-        if self.closed_through is not None and day <= self.closed_through:
-            raise InvalidRequest(
-                f"book {self.name!r} is closed through {self.closed_through}",
-                pointer="/effective_at",
+                f"book {self.name!r} is closed through {closed}", pointer="/effective_at"
             )
 
 

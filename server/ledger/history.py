@@ -11,7 +11,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .accounts import AccountKey
-from .balances import BalanceReader
 from .clock import rfc3339
 from .dialects import Sets
 from .holds import Hold
@@ -19,6 +18,7 @@ from .intents import Leg
 from .journal import SELECT_HOLDS, committed_from, hold_from
 from .money import format_amount
 from .reversals import Original
+from .statements import EffectiveReader
 from .updates import Committed
 
 PAGE_BYTES = 1 << 20
@@ -80,8 +80,8 @@ class StoredTransaction(Struct, frozen=True):
         }
 
 
-class JournalReader(BalanceReader):
-    """Every read of the ledger: what BalanceReader has, and the journal itself."""
+class JournalReader(EffectiveReader):
+    """Every read of the ledger: states, statements, and the journal itself."""
 
     async def page(self, after: int, limit: int = 500) -> list[Committed]:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -14,11 +14,13 @@ from . import changes, holds
 from .access import Access
 from .accounts import check_user_id
 from .administration import Administration
+from .balances import Snapshot
 from .batch import Outcome
 from .catalog import Catalog
 from .changes import Amount, Change, Details, IdempotencyKey
 from .clock import parse_rfc3339, rfc3339
 from .committer import CommitCallback, Committer
+from .days import parse_day
 from .errors import (
     InvalidRequest,
     LedgerError,
@@ -33,6 +35,7 @@ from .holds import Hold
 from .leases import Leases
 from .receipts import Receipt
 from .reversals import Original, reverse
+from .statements import Statement
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
 from .verify import Progress, Report, Verifier
@@ -360,12 +363,57 @@ class BalanceManager:
         check_user_id(user_id)
         wanted = (book or self._default_book, asset or self._default_asset)
         await self.prepare(lambda catalog: (catalog.book(wanted[0]), catalog.asset(wanted[1])))
-        snapshot = await self.reader.snapshot([user_id])
-        for encoded in snapshot.balances[user_id]:
-            balance = msgspec.json.decode(encoded)
-            if (balance["book"], balance["asset"]) == wanted:
-                return Decimal(balance["balance"])
-        return Decimal(0)
+        return _balance_in(await self.reader.snapshot([user_id]), user_id, wanted)
+
+    async def balance_at(
+        self,
+        user_id: str,
+        *,
+        before: str | date | None = None,
+        position: int | None = None,
+        time: str | datetime | None = None,
+        asset: str | None = None,
+        book: str | None = None,
+    ) -> Decimal:
+        """
+        The balance of then in whole units, own sense; zero where there was no account.
+
+        Exactly one of before: what was effective before that day (YYYY-MM-DD) in the book's time
+        zone; position: as that transaction left it; time: as it was booked at that time. Raises
+        InvalidRequest, UnknownBook, UnknownAsset, and InvalidCursor beyond the head.
+        """
+        check_user_id(user_id)
+        wanted = (book or self._default_book, asset or self._default_asset)
+        await self.prepare(lambda catalog: (catalog.book(wanted[0]), catalog.asset(wanted[1])))
+        if [before, position, time].count(None) != 2:
+            raise InvalidRequest("give exactly one of before, position, time")
+        if before is not None:
+            snapshot = await self.reader.balances_before(user_id, _as_day(before), book=wanted[0])
+        else:
+            snapshot = await self.reader.balances_at(
+                user_id, position=position, time=_as_stored(time), book=wanted[0]
+            )
+        return _balance_in(snapshot, user_id, wanted)
+
+    async def statement(
+        self,
+        user_id: str,
+        *,
+        from_: str | date,
+        to: str | date,
+        book: str | None = None,
+    ) -> Statement:
+        """
+        The user's accounts in a book over the days `from_` to `to` (YYYY-MM-DD, both included)
+        by effective date in the book's time zone: opening, movements, closing.
+
+        Raises InvalidRequest, UnknownBook.
+        """
+        first, last = _as_day(from_, "from"), _as_day(to, "to")
+        if first > last:
+            raise InvalidRequest(f"the period ends ({last}) before it starts ({first})")
+        in_book = self._default_book if book is None else book
+        return await self.reader.statement(check_user_id(user_id), in_book, first, last)
 
     async def history(
         self,
@@ -568,6 +616,21 @@ def _details(
         key=None if key is None else IdempotencyKey("request", actor, key),
         alongside=tuple(options.get("alongside", ())),
     )
+
+
+def _balance_in(snapshot: Snapshot, user_id: str, wanted: tuple[str, str]) -> Decimal:
+    """The user's balance in the book and asset `wanted`; zero where there is no account."""
+    for encoded in snapshot.balances[user_id]:
+        balance = msgspec.json.decode(encoded)
+        if (balance["book"], balance["asset"]) == wanted:
+            return Decimal(balance["balance"])
+    return Decimal(0)
+
+
+def _as_day(day: str | date, name: str = "before") -> date:
+    if isinstance(day, datetime):
+        raise InvalidRequest(f"{name} is a date, without a time")
+    return day if isinstance(day, date) else parse_day(day, name)
 
 
 def _as_stored(moment: str | datetime | None) -> str | None:

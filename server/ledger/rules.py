@@ -128,7 +128,8 @@ def _check_time(change: Change, catalog: Catalog, now: datetime) -> None:
         moment = parse_rfc3339(change.effective_at)
         if moment > now:
             raise InvalidRequest("effective_at lies in the future", pointer="/effective_at")
-    if change.type.direction == "none":
+    elif change.type.direction == "none":
+        # What moves no money changes no statement: a closed book's accounts can still be set.
         return
     for name in {key.book for key in change.account_keys}:
         catalog.book(name).check_effective(moment)

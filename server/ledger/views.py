@@ -13,6 +13,18 @@ from .holds import Hold
 from .money import format_amount, parse_amount
 from .rules import Decision, Entry
 
+# Holds, settings and chains follow the order of booking: no effective date is theirs.
+_BY_BOOKING = (
+    "held",
+    "available",
+    "floor",
+    "suspend_below",
+    "alert_below",
+    "status",
+    "seq",
+    "digest",
+)
+
 
 def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
     """The BALANCE object of `account`: decimal strings, own sense."""
@@ -39,6 +51,11 @@ def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
         "total_in": format_amount(account.total_in, scale),
         "total_out": format_amount(account.total_out, scale),
     }
+
+
+def dated_balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
+    """The BALANCE object of an account by effective date: what goes by booking is null."""
+    return {**balance_view(account, catalog), **dict.fromkeys(_BY_BOOKING)}
 
 
 def change_view(entry: Entry, catalog: Catalog) -> dict[str, Any]:
