@@ -67,7 +67,11 @@ class SyncBalanceManager:
             daemon=True,
         )
         self._thread.start()
-        self._loop, self._manager = ready.result()
+        try:
+            self._loop, self._manager = ready.result()
+        except BaseException:
+            self._thread.join()
+            raise
         atexit.register(self.close)
 
     async def _stay_open(
