@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint simulate mutants bench screenshots lock
+.PHONY: help install run examples test lint simulate mutants bench screenshots lock
 
 help:
 	@echo 'make install      put Tallywire into .venv, from the hashed requirements.txt'
 	@echo 'make run          serve http://127.0.0.1:3000 on SQLite, in development mode'
+	@echo 'make examples     put what examples/ needs into .venv; their READMEs go on from there'
 	@echo 'make test         all tests, on a real PostgreSQL and a real browser; ARGS="-k hold" for some'
 	@echo 'make lint         ruff, mypy and the import rules'
 	@echo 'make simulate     seeded faults in simulated time; SEEDS=1000 FROM=1, ARGS=--trace'
@@ -23,6 +24,8 @@ install: $(VENV)/.runtime
 run: install
 	@exec $(BIN)/tallywire serve
 
+examples: $(VENV)/.dev
+
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
@@ -31,6 +34,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd examples/fastapi_shop && ../../$(BIN)/mypy
+	cd examples/django_shop && ../../$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 SEEDS ?= 1000

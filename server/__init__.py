@@ -31,7 +31,13 @@ from .ledger.receipts import Receipt
 from .ledger.transaction_types import TransactionType
 
 if TYPE_CHECKING:
-    from .ledger import BalanceManager, open_ledger, open_ledger_sync
+    from .ledger import (
+        BalanceManager,
+        DatabaseUnavailable,
+        SyncBalanceManager,
+        open_ledger,
+        open_ledger_sync,
+    )
 
 __all__ = [
     "AccountClosed",
@@ -41,6 +47,7 @@ __all__ = [
     "AlongsideFailed",
     "BalanceManager",
     "Conflict",
+    "DatabaseUnavailable",
     "IdempotencyKeyReused",
     "InsufficientFunds",
     "InvalidAmount",
@@ -55,6 +62,7 @@ __all__ = [
     "Paused",
     "Receipt",
     "SchemaMismatch",
+    "SyncBalanceManager",
     "TransactionType",
     "UnknownAsset",
     "UnknownBook",

@@ -11,12 +11,17 @@ from .transaction_types import TransactionType, TransactionTypes
 from .updates import Batch, Committed, UpdateFilter
 
 if TYPE_CHECKING:
+    from .blocking import SyncBalanceManager, SyncWallet
+    from .database import DatabaseUnavailable
     from .manager import BalanceManager, Wallet
     from .opening import open_ledger, open_ledger_sync
 else:
     # SQLAlchemy takes most of a second to import: who only signs a token does without.
     _DATABASE_SIDE = {
         "BalanceManager": ".manager",
+        "DatabaseUnavailable": ".database",
+        "SyncBalanceManager": ".blocking",
+        "SyncWallet": ".blocking",
         "Wallet": ".manager",
         "open_ledger": ".opening",
         "open_ledger_sync": ".opening",
@@ -34,10 +39,13 @@ __all__ = [
     "Change",
     "Clock",
     "Committed",
+    "DatabaseUnavailable",
     "Details",
     "IdempotencyKey",
     "LedgerError",
     "Receipt",
+    "SyncBalanceManager",
+    "SyncWallet",
     "SystemClock",
     "TransactionType",
     "TransactionTypes",

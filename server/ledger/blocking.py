@@ -69,7 +69,7 @@ class SyncBalanceManager:
         self._thread.start()
         try:
             self._loop, self._manager = ready.result()
-        except BaseException:
+        except Exception:
             self._thread.join()
             raise
         atexit.register(self.close)

@@ -1,0 +1,1 @@
+"""The shop's project: an application that had a package named `server` before it met Tallywire."""
