@@ -47,7 +47,6 @@ class Shop:
         blocks = _BLOCK.findall((self.folder / "README.md").read_text())
         (_, start), *self._steps = blocks
         install, self._run = start.strip().splitlines()
-        # What `make` is asked for; these tests run in an environment that has it.
         self.install = install.removeprefix("make ")
 
     @property

@@ -73,10 +73,17 @@ async def balance(client: httpx.AsyncClient, user: int = 1) -> Decimal:
 
 
 @pytest.mark.parametrize("name", sorted(ORDERS))
+def test_what_the_readme_installs(name: str, empty_sqlite_url: str, tmp_path: Path) -> None:
+    """Asked for only: these tests run in an environment that has it."""
+    shop = Shop(name, empty_sqlite_url, tmp_path)
+    asked = ["make", "--dry-run", shop.install]
+    subprocess.run(asked, check=True, capture_output=True, cwd=ROOT, timeout=30)
+
+
+@pytest.mark.parametrize("name", sorted(ORDERS))
 async def test_the_readme(name: str, empty_sqlite_url: str, tmp_path: Path) -> None:
     """Its commands, in their order, say what it says they do."""
     shop = Shop(name, empty_sqlite_url, tmp_path)
-    subprocess.run(["make", "--dry-run", shop.install], check=True, capture_output=True, cwd=ROOT)
     try:
         await shop.start()
         for command, promised in shop.steps():
