@@ -187,8 +187,6 @@ class SyncBalanceManager:
     get_balance = _blocking(BalanceManager.get_balance)
     balance_at = _blocking(BalanceManager.balance_at)
     statement = _blocking(BalanceManager.statement)
-    balance_at = _blocking(BalanceManager.balance_at)
-    statement = _blocking(BalanceManager.statement)
     history = _blocking(BalanceManager.history)
     verify = _blocking(BalanceManager.verify)
 
