@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
-import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import WebSocketRoute
 
+from . import logs
 from .api.origins import Origins
 from .api.rates import RateLimits
 from .api.routes import routes_for
@@ -34,7 +34,7 @@ from .sync.feed import Feed
 from .ws.endpoint import websocket_endpoint
 from .ws.hub import Elsewhere, Hub
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 _FOLLOW_SECONDS = 1.0
 _FIRST_USERS = ("alice", "bob")

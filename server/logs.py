@@ -1,4 +1,4 @@
-"""Logging: structured lines, for people or as JSON; the servers' own lines take the same form."""
+"""Logging: structured lines on the standard library's loggers, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -39,26 +39,14 @@ def _from_standard_call(_logger: WrappedLogger, _method: str, event_dict: EventD
 
 
 def configure_logging(form: str) -> None:
-    """Write log lines to stderr in `form` (``console`` or ``json``), from level INFO up."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
+    """
+    Write log lines to stderr in `form` (``console`` or ``json``), from level INFO up; those of
+    libraries in the same form.
+    """
     last: list[Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
         if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -66,7 +54,10 @@ def configure_logging(form: str) -> None:
             foreign_pre_chain=[
                 structlog.stdlib.ExtraAdder(),
                 _from_standard_call,
-                *shared,
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.StackInfoRenderer(),
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

@@ -14,10 +14,10 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
+from .settings import bare_host
 from .supervising import end_with_supervisor
+from .ws.protocol import Limits
 
-# The largest message that a client may send, in bytes.
-_LARGEST_MESSAGE = 64 * 1024
 # How long open requests may go on after a signal, in seconds.
 _GRACE = 10
 # How long an idle connection stays open, in seconds: longer than clients and load balancers keep
@@ -38,10 +38,9 @@ def listen(host: str, port: int) -> socket.socket:
 
     port: 0 = any free one. Raises CannotListen.
     """
-    bare = host.removeprefix("[").removesuffix("]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            bare_host(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
@@ -78,7 +77,7 @@ def serve(
         app,
         http="httptools",
         ws="websockets-sansio",
-        ws_max_size=_LARGEST_MESSAGE,
+        ws_max_size=Limits().message_bytes,
         ws_per_message_deflate=False,
         # The lifespan is entered here: uvicorn would turn its errors into a traceback.
         lifespan="off",

@@ -77,9 +77,14 @@ def is_loopback(host: str) -> bool:
     if host.lower() == "localhost":
         return True
     try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+        return ip_address(bare_host(host)).is_loopback
     except ValueError:
         return False
+
+
+def bare_host(host: str) -> str:
+    """`host` without the brackets that an IPv6 address has in a URL."""
+    return host.removeprefix("[").removesuffix("]")
 
 
 def _secrets(text: str | None) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-import structlog
-
+from . import logs
 from .settings import Settings
 
 # After a worker that ended before it served, in seconds until the next attempt.
 _RETRY = 1.0
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Supervisor:

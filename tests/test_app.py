@@ -8,10 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.applications import Starlette
-from structlog.testing import capture_logs
 from tallywire.app import create_app
 from tallywire.ledger import open_ledger
 from tallywire.settings import Settings
+
+from .logged import logged
 
 
 def settings_in(folder: Path, **changed: object) -> Settings:
@@ -83,7 +84,7 @@ async def test_a_commit_reaches_the_feed(tmp_path: Path) -> None:
         services = app.state.services
         told = asyncio.Event()
         services.bus.subscribe(lambda batch: told.set())
-        with capture_logs() as lines:
+        with logged() as lines:
             receipt = await services.manager.update_balance("alice", "1", "deposit")
             await asyncio.wait_for(told.wait(), 5)
         committed = [each for each in lines if each["event"] == "committed"]

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from ..auth import ROLES
 from ..ledger.errors import InvalidAmount, InvalidRequest
+from ..ledger.money import LARGEST_SCALE
 from ..operations.batches import LARGEST_BATCH, OPERATIONS
 from ..operations.requests import Amount, UserId
 from .problems import BodyTooLarge, UnsupportedMediaType
@@ -69,13 +70,14 @@ class Batch(Struct):
 class AssetSettings(Struct):
     """An asset's settings; absent = unchanged. The scale is fixed once an account has it."""
 
-    scale: Annotated[int, Meta(ge=0, le=12)] | None = None
+    scale: Annotated[int, Meta(ge=0, le=LARGEST_SCALE)] | None = None
 
 
 class BookSettings(Struct):
     """
     A book's settings; absent = unchanged; null = none for the floor and the dates, else absent.
-    `side` cannot change once the book exists.
+    `side` cannot change once the book exists. `default_floor` is rounded up for an asset that has
+    fewer decimals, so that no account begins below it.
     """
 
     side: Literal["credit", "debit"] | None = None

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from ..operations.batches import OPERATIONS
-from .calls import Route
+from .calls import LONGEST_KEY, Route
 from .problems import MEDIA_TYPE
 from .schemas import ANSWERS, Problem
 
@@ -24,7 +24,7 @@ _KEY = {
     "in": "header",
     "required": False,
     "description": "Makes the change repeatable: the same request answers the first result.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
 }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,6 +20,8 @@ DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
 MOST_PARAMETERS = 50
 METADATA_PREFIX = "metadata."
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
 # Databases refuse NUL in a text; no cursor of ours has one.
 _NUL = b"\\u0000"
@@ -113,10 +117,30 @@ def decode_query(raw: bytes, form: type[T]) -> T:
             given[name] = value
     if metadata and "metadata" in known:
         given["metadata"] = metadata
+    for name in _whole_numbers(form) & given.keys():
+        # What converts them would take 1e2 and 1.0 as well.
+        if not _WHOLE_NUMBER.fullmatch(given[name]):
+            raise InvalidRequest(f"query: `{name}` is a whole number")
     try:
         return msgspec.convert(given, form, strict=False, str_keys=True)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"query: {str(error).replace('`$.', '`')}") from None
+
+
+@cache
+def _whole_numbers(form: type[Struct]) -> frozenset[str]:
+    """The parameters of `form` that are whole numbers."""
+    described = msgspec.inspect.type_info(form)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return frozenset(
+        field.encode_name
+        for field in described.fields
+        if any(isinstance(each, msgspec.inspect.IntType) for each in _alternatives(field.type))
+    )
+
+
+def _alternatives(described: msgspec.inspect.Type) -> tuple[msgspec.inspect.Type, ...]:
+    return described.types if isinstance(described, msgspec.inspect.UnionType) else (described,)
 
 
 def filters_of(query: Page) -> dict[str, Any]:

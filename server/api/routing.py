@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from .. import logs
 from ..ledger.errors import InvalidRequest, LedgerError, NotFound
 from .calls import Call, Route, run_call
 from .problems import InternalError, MethodNotAllowed, problem_response
 from .rates import Limited
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 Methods = dict[str, Route]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..ledger.money import LARGEST_SCALE
 from .running import actor, print_lines, with_ledger
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("code", required=False)
-@click.option("--scale", type=click.IntRange(0, 12), help="Decimals; fixed once it is used.")
+@click.option(
+    "--scale", type=click.IntRange(0, LARGEST_SCALE), help="Decimals; fixed once it is used."
+)
 def asset(code: str | None, scale: int | None) -> None:
     """
     Make the asset CODE, or list all assets.

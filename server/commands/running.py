@@ -87,7 +87,9 @@ async def _check_present(url: str) -> None:
 
 def server_url(host: str, port: int) -> str:
     """Where a browser on this machine finds a server that listens on `host`."""
-    bare = host.removeprefix("[").removesuffix("]")
+    from ..settings import bare_host
+
+    bare = bare_host(host)
     if bare in ("0.0.0.0", "::"):  # noqa: S104
         bare = "127.0.0.1"
     return f"http://[{bare}]:{port}" if ":" in bare else f"http://{bare}:{port}"

@@ -84,7 +84,9 @@ def _announce(app: Starlette, settings: Settings, url: str) -> None:
     if not settings.development:
         click.echo(f"Tallywire serves {url}")
         return
-    token = app.state.services.tokens.encode("root", "superadmin", 24 * 3600)
+    from ..api.development import TOKEN_SECONDS
+
+    token = app.state.services.tokens.encode("root", "superadmin", TOKEN_SECONDS)
     deposit = json.dumps({"user_id": "alice", "asset": "USDT", "amount": "12.50"})
     click.echo(
         f"Tallywire serves {url}\n"

@@ -14,12 +14,18 @@ from .running import CannotRun, read_settings, server_url
 if TYPE_CHECKING:
     from ..settings import Settings
 
+TOKEN_SECONDS = 3600
+
 
 @click.command()
 @click.argument("user")
 @click.option("--role", type=click.Choice(ROLES), default="user", show_default=True)
 @click.option(
-    "--ttl", type=click.IntRange(1), default=3600, show_default=True, help="Seconds until expiry."
+    "--ttl",
+    type=click.IntRange(1),
+    default=TOKEN_SECONDS,
+    show_default=True,
+    help="Seconds until expiry.",
 )
 def token(user: str, role: str, ttl: int) -> None:
     """

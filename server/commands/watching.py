@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from .running import CannotRun, print_lines, read_settings, server_url
-from .tokens import make_token
+from .tokens import TOKEN_SECONDS, make_token
 
 
 @click.command()
@@ -68,7 +68,7 @@ def watch(
         if given is not None:
             return given
         name, role = ("auditor", "auditor") if everyone else (str(user), "user")
-        return await asyncio.to_thread(make_token, settings, base, name, role, 3600)
+        return await asyncio.to_thread(make_token, settings, base, name, role, TOKEN_SECONDS)
 
     try:
         asyncio.run(

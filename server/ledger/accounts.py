@@ -11,7 +11,7 @@ from msgspec import Struct
 from .digest import GENESIS
 from .errors import InvalidRequest
 
-SYSTEM_OWNERS = ("@world", "@house", "@fees", "@escrow", "@opening", "@rounding")
+LONGEST_USER_ID = 128
 
 # Bytes that stay as they are in an account name; quote() already keeps letters, digits and "_.-~".
 _PLAIN = ":@+"
@@ -60,8 +60,8 @@ def check_user_id(user_id: object, pointer: str = "/user_id") -> str:
     """
     if not isinstance(user_id, str):
         raise InvalidRequest("a user id is a string", pointer=pointer)
-    if not 1 <= len(user_id) <= 128:
-        raise InvalidRequest("a user id has 1 to 128 characters", pointer=pointer)
+    if not 1 <= len(user_id) <= LONGEST_USER_ID:
+        raise InvalidRequest(f"a user id has 1 to {LONGEST_USER_ID} characters", pointer=pointer)
     if user_id in ("me", ".", "..") or user_id.startswith("@"):
         raise InvalidRequest(f"{user_id!r} cannot be a user id", pointer=pointer)
     if any(ch < " " or "\x7f" <= ch <= "\x9f" or "\ud800" <= ch <= "\udfff" for ch in user_id):

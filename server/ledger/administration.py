@@ -19,7 +19,7 @@ from .database import Database
 from .days import parse_day
 from .errors import Conflict, InvalidAmount, InvalidRequest
 from .journal import Journal
-from .money import parse_amount
+from .money import LARGEST_SCALE, parse_amount
 
 
 class Administration:
@@ -48,8 +48,8 @@ class Administration:
         """
         if not ASSET_CODE.fullmatch(code):
             raise InvalidRequest("an asset code is 1 to 12 of A-Z and 0-9", pointer="/code")
-        if scale is not None and (isinstance(scale, bool) or not 0 <= scale <= 12):
-            raise InvalidRequest("the scale is 0 to 12", pointer="/scale")
+        if scale is not None and (isinstance(scale, bool) or not 0 <= scale <= LARGEST_SCALE):
+            raise InvalidRequest(f"the scale is 0 to {LARGEST_SCALE}", pointer="/scale")
         async with self._settings_change() as connection:
             present = (await self._journal.catalog(connection)).assets.get(code)
             if scale is None and present is None:
@@ -186,9 +186,9 @@ def _setting(field: str, value: Any) -> Any:
         raise InvalidRequest("self_service is true or false", pointer=pointer)
     if field == "default_floor" and value is not None:
         try:
-            parse_amount(value, 12, pointer=pointer)
+            parse_amount(value, LARGEST_SCALE, pointer=pointer)
         except InvalidAmount:
-            # Assets of few decimals have a wider range than twelve decimals allow.
+            # Assets of few decimals have a wider range than the most decimals allow.
             parse_amount(value, 0, pointer=pointer)
     if field == "timezone":
         _check_timezone(value, pointer)

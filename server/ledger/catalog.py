@@ -51,7 +51,10 @@ class Book(Struct, frozen=True, kw_only=True):
         return 1 if self.side == "credit" else -1
 
     def floor_for(self, asset: Asset) -> int | None:
-        """The floor of a new account, in minor units; never below the book's own."""
+        """
+        The floor of a new account, in minor units: the book's own, rounded up where the asset
+        has fewer decimals. Raises InvalidAmount where it is out of the asset's range.
+        """
         if self.side == "debit" or self.default_floor is None:
             return None
         minor = Decimal(self.default_floor).scaleb(asset.scale)

@@ -31,7 +31,7 @@ from .errors import (
 from .journal import Journal
 from .updates import Batch
 
-log = logs.get_logger("tallywire.committer")
+_log = logs.get_logger(__name__)
 
 MOST_CHANGES = 512
 MOST_POSTINGS = 4096
@@ -195,7 +195,7 @@ class Committer:
                 await self._commit(groups)
         except Exception as error:
             # A defect must not end the only writer: whoever waits is told, the next batch goes on.
-            log.exception("commit_failed", changes=sum(len(g.requests) for g in groups))
+            _log.exception("a commit failed", changes=sum(len(g.requests) for g in groups))
             await self._drop_connection()
             for group in groups:
                 if not group.outcomes.done():
@@ -218,7 +218,7 @@ class Committer:
                 try:
                     settled = await self._settle(uncertain, deadline)
                 except OutcomeUnknown:
-                    log.error("outcome_unknown", changes=sum(len(g.requests) for g in groups))
+                    _log.error("outcome unknown", changes=sum(len(g.requests) for g in groups))
                     for group in groups:
                         group.refuse(OutcomeUnknown())
                     return
@@ -238,11 +238,11 @@ class Committer:
             if fault == "duplicate":
                 continue
             if loop.time() + delay > deadline:
-                log.error("database_away", error=reason(error))
+                _log.error("changes are refused: the database is away", reason=reason(error))
                 for group in groups:
                     group.refuse(Overloaded())
                 return
-            log.warning("commit_retried", error=reason(error))
+            _log.warning("a commit is tried again", reason=reason(error))
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY_SECONDS)
         self._finish(groups, prepared, loop.time() - started)
@@ -255,7 +255,7 @@ class Committer:
             await self._commit(groups[middle:])
             return
         said = reason(error)
-        log.warning("change_refused_by_database", error=said)
+        _log.warning("the database refused a change", reason=said)
         if any(request.change.alongside for request in groups[0].requests):
             failed = AlongsideFailed(said)
             failed.__cause__ = error
@@ -306,12 +306,12 @@ class Committer:
                     await self._journal.take_clock(connection)
                     found = await self._journal.committed(connection, ids)
                     await connection.rollback()
-                log.warning("commit_settled", committed=bool(found), changes=len(ids))
+                _log.warning("a lost commit is settled", committed=bool(found), changes=len(ids))
                 return bool(found)
             except Exception as error:
                 if classify(error) not in ("retry", "timeout"):
                     raise
-                log.warning("commit_unsettled", error=reason(error))
+                _log.warning("a lost commit is not settled yet", reason=reason(error))
                 if loop.time() + delay > deadline:
                     raise OutcomeUnknown from error
             await asyncio.sleep(delay)
@@ -338,7 +338,7 @@ class Committer:
             await connection.invalidate()
             await connection.close()
         except Exception as error:
-            log.warning("connection_lost", error=reason(error))
+            _log.warning("the writer's connection is lost", reason=reason(error))
 
     def _finish(self, groups: list[Group], prepared: Prepared, seconds: float) -> None:
         decided: Counter[tuple[str, str]] = Counter()
@@ -365,7 +365,7 @@ class Committer:
                     await callback(batch)
                 except Exception:
                     # The batch is committed: whoever should have heard of it reads the journal.
-                    log.exception("commit_callback_failed", first=batch.first, last=batch.last)
+                    _log.exception("a commit callback failed", first=batch.first, last=batch.last)
 
 
 def _result(outcome: Outcome) -> str:

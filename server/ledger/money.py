@@ -10,7 +10,12 @@ from .errors import InvalidAmount
 
 LARGEST = 2**63 - 1
 
-_SYNTAX = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?:\.([0-9]{1,12}))?", re.ASCII)
+# Decimals that an asset may have.
+LARGEST_SCALE = 12
+# What an amount looks like, as a regular expression that JSON Schema understands too.
+AMOUNT_SYNTAX = rf"-?(?:0|[1-9][0-9]{{0,18}})(?:\.[0-9]{{1,{LARGEST_SCALE}}})?"
+
+_AMOUNT = re.compile(AMOUNT_SYNTAX, re.ASCII)
 
 
 def parse_amount(value: object, scale: int, *, pointer: str = "/amount") -> int:
@@ -24,10 +29,9 @@ def parse_amount(value: object, scale: int, *, pointer: str = "/amount") -> int:
         value = format(value, "f")
     if not isinstance(value, str):
         raise InvalidAmount('an amount is a decimal string, such as "12.50"', pointer=pointer)
-    match = _SYNTAX.fullmatch(value)
-    if match is None:
+    if _AMOUNT.fullmatch(value) is None:
         raise InvalidAmount(f"{value[:40]!r} is not a decimal amount", pointer=pointer)
-    decimals = match[1] or ""
+    decimals = value.partition(".")[2]
     if len(decimals) > scale:
         raise InvalidAmount(f"at most {scale} decimals are allowed here", pointer=pointer)
     minor = int(value.replace(".", "")) * 10 ** (scale - len(decimals))

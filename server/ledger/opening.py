@@ -30,7 +30,7 @@ from .manager import BalanceManager
 from .transaction_types import TransactionTypes
 from .verify import Verifier
 
-log = logs.get_logger("tallywire.ledger")
+_log = logs.get_logger(__name__)
 
 # One process at a time upgrades or first fills a PostgreSQL database; the number is arbitrary.
 _UPGRADE_LOCK = 7_415_771
@@ -203,7 +203,9 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
             text("UPDATE clock SET epoch = :epoch, system_id = :identity"),
             {"epoch": epoch, "identity": identity},
         )
-        log.warning("epoch_renewed", epoch=epoch, reason="this is another database cluster")
+        _log.warning(
+            "the journal has a new epoch", epoch=epoch, reason="this is another database cluster"
+        )
 
 
 async def _read_knowledge(database: Database, journal: Journal) -> Knowledge:

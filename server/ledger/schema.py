@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from .money import LARGEST
+from .money import LARGEST, LARGEST_SCALE
 
 metadata = MetaData()
 
@@ -40,7 +40,7 @@ assets = Table(
     metadata,
     Column("code", _text, primary_key=True),
     Column("scale", Integer, nullable=False),
-    CheckConstraint("scale BETWEEN 0 AND 12", name="scale_in_range"),
+    CheckConstraint(f"scale BETWEEN 0 AND {LARGEST_SCALE}", name="scale_in_range"),
 )
 
 books = Table(

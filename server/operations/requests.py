@@ -8,8 +8,17 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from ..auth import Principal
+from ..ledger.accounts import LONGEST_USER_ID
 from ..ledger.catalog import Catalog
-from ..ledger.changes import LARGEST_METADATA, LONGEST_DESCRIPTION, Change, Details, IdempotencyKey
+from ..ledger.changes import (
+    DEEPEST_METADATA,
+    LARGEST_METADATA,
+    LONGEST_DESCRIPTION,
+    Change,
+    Details,
+    IdempotencyKey,
+)
+from ..ledger.money import AMOUNT_SYNTAX
 from ..ledger.transaction_types import TransactionTypes
 
 DEFAULT_BOOK = "main"
@@ -19,14 +28,14 @@ Amount = Annotated[
     Meta(
         description="A decimal string in whole units, with at most the asset's decimals.",
         examples=["12.50"],
-        extra_json_schema={"pattern": r"^-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,12})?$"},
+        extra_json_schema={"pattern": f"^{AMOUNT_SYNTAX}$"},
     ),
 ]
 UserId = Annotated[
     str,
     Meta(
-        description="1 to 128 characters; `me` stands for the caller.",
-        extra_json_schema={"minLength": 1, "maxLength": 128},
+        description=f"1 to {LONGEST_USER_ID} characters; `me` stands for the caller.",
+        extra_json_schema={"minLength": 1, "maxLength": LONGEST_USER_ID},
     ),
 ]
 AssetCode = Annotated[str, Meta(description="Such as `USDT`.")]
@@ -34,7 +43,10 @@ BookName = Annotated[str, Meta(description="Such as `main`.")]
 Description = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_DESCRIPTION})]
 Metadata = Annotated[
     dict[str, Any],
-    Meta(description=f"At most {LARGEST_METADATA} bytes and 5 levels; every user touched sees it."),
+    Meta(
+        description=f"At most {LARGEST_METADATA} bytes and {DEEPEST_METADATA} levels;"
+        " every user touched sees it."
+    ),
 ]
 Internal = Annotated[Any, Meta(description="Any JSON value, seen by admins only.")]
 EffectiveAt = Annotated[

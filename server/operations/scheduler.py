@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-import structlog
 from msgspec import Struct
 
+from .. import logs
 from ..ledger.errors import LedgerError
 
 # Seconds: how long a lease lasts, and how often it is renewed or, by the others, asked for.
@@ -16,7 +16,7 @@ LEASE = 15.0
 RENEWAL = 5.0
 
 _NAME = "scheduler"
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Leases(Protocol):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 
+from .. import logs
 from ..ledger.updates import Batch
 from ..settings import Settings
 from .bus import Bus, open_bus
 
-_log = logging.getLogger(__name__)
+_log = logs.get_logger(__name__)
 _process_bus: tuple[asyncio.AbstractEventLoop, Bus] | None = None
 
 
@@ -19,15 +19,17 @@ async def sync_balance_across_all_systems(batch: Batch, bus: Bus | None = None) 
     Tell every process of the committed `batch`; never raises for a bus that is away.
 
     bus: None for the process's own, opened at the first call from the environment variables
-    REDIS_URL and TALLYWIRE_SECRET. What a process does not hear of, it reads from the journal
-    (DESIGN: Redis is an accelerator, never a promise), so a failure here is logged and forgotten.
+    REDIS_URL and TALLYWIRE_SECRET. What a process does not hear of, it reads from the journal,
+    so a failure here is logged and forgotten.
     """
     try:
         if bus is None:
             bus = await _the_process_bus()
         await bus.publish(batch)
     except Exception as error:
-        _log.warning("positions %d-%d were not published: %s", batch.first, batch.last, error)
+        _log.warning(
+            "a batch is not published", first=batch.first, last=batch.last, reason=str(error)
+        )
 
 
 async def _the_process_bus() -> Bus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from contextlib import suppress
 
 from redis.asyncio.connection import AbstractConnection
 
+from .. import logs
 from ..ledger.updates import Batch
 from .envelope import Revocation, Signer, decode_batch, decode_revocation, encode, split
 from .redis_connection import WITHIN, connected, pipeline
@@ -25,7 +25,7 @@ RETRY = 0.25
 # Bytes that may wait for Redis; past that batches are dropped, and read from the journal.
 WAITING = 8 * 1_048_576
 
-_log = logging.getLogger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class RedisBus:
@@ -179,7 +179,9 @@ class RedisBus:
         if payload is None:
             if not self._strangers:
                 self._strangers = True
-                _log.warning("messages on %s that none of our secrets signed are ignored", channel)
+                _log.warning(
+                    "messages that none of our secrets signed are ignored", channel=channel
+                )
             return
         if channel == JOURNAL:
             if (batch := decode_batch(payload)) is not None:
@@ -198,7 +200,7 @@ class RedisBus:
     def _down(self, why: str) -> None:
         if self.is_up:
             self._up.clear()
-            _log.warning("the bus is down: %s", why)
+            _log.warning("the bus is down", reason=why)
             self._tell_change()
 
     def _tell_change(self) -> None:

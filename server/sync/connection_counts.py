@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from itertools import islice
@@ -11,6 +10,7 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
+from .. import logs
 from .redis_connection import connected, pipeline
 
 # Seconds: until the counts of a process that died are gone, between renewals, until the next
@@ -44,7 +44,7 @@ redis.call('EXPIRE', KEYS[2], ARGV[4])
 return 1
 """
 
-_log = logging.getLogger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class ConnectionCounts:
@@ -122,7 +122,9 @@ class ConnectionCounts:
             # Whatever it was: each process limits by itself meanwhile.
             except Exception as error:
                 if self._linked:
-                    _log.warning("connections are limited by each process alone: %r", error)
+                    _log.warning(
+                        "connections are limited by each process alone", reason=repr(error)
+                    )
             finally:
                 self._break()
             if not self._closing:

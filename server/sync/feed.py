@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from .. import metrics
+from .. import logs, metrics
 from ..ledger.updates import Batch, Committed
 from .bus import Bus
 
@@ -25,7 +24,7 @@ Source = Literal["local", "bus", "journal"]
 Deliver = Callable[[str, list[Committed]], None]
 Begin = Callable[[str, int], None]
 
-_log = logging.getLogger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Journal(Protocol):
@@ -161,7 +160,7 @@ class Feed:
                 if self._epoch == epoch:
                     self._take_in(page, "journal")
         except Exception as error:
-            _log.warning("the journal cannot be read above %d: %s", self._position, error)
+            _log.warning("the journal cannot be read", above=self._position, reason=str(error))
         finally:
             self._reading = None
 
@@ -172,7 +171,7 @@ class Feed:
             try:
                 self._learn(await self._journal.head())
             except Exception as error:
-                _log.warning("the journal's head cannot be read: %s", error)
+                _log.warning("the journal's head cannot be read", reason=str(error))
 
     async def _until_next_look(self) -> None:
         interval = HEAD_INTERVAL if self._bus.is_up else HEAD_INTERVAL_WITHOUT_BUS
@@ -195,7 +194,7 @@ class Feed:
 
     def _start_over(self, head: Head) -> None:
         if self._epoch:
-            _log.warning("the journal has a new epoch: %s after %s", head.epoch, self._epoch)
+            _log.warning("the journal has a new epoch", epoch=head.epoch, before=self._epoch)
         self._cancel_hole()
         self._early.clear()
         self._epoch, self._position, self._known = head.epoch, head.position, head.position

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from .. import logs
 from ..ledger.errors import LedgerError, NotAuthenticated
 from . import closes
 from .closes import Close
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUBPROTOCOL = "tallywire.v1"
 REDEEM_WITHIN = 10.0
 
-_log = logging.getLogger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class WebSocketTransport:
@@ -118,6 +118,6 @@ async def _principal(
     except NotAuthenticated as problem:
         return None, closes.NOT_AUTHENTICATED.because(problem.detail)
     except (LedgerError, TimeoutError) as problem:
-        _log.warning("a ticket cannot be redeemed: %r", problem)
+        _log.warning("a ticket cannot be redeemed", reason=repr(problem))
         return None, closes.TRY_LATER
     return None, None

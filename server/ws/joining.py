@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from .. import metrics
+from .. import logs, metrics
 from ..ledger.clock import Clock
 from ..ledger.updates import Committed, UpdateFilter
 from . import closes, frames
@@ -36,7 +35,7 @@ JOIN_WITHIN = 10.0
 LOOK_AGAIN_AFTER = 0.1
 READ_AGAIN_AFTER = 1.0
 
-_log = logging.getLogger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class CurrentState(Protocol):
@@ -110,7 +109,7 @@ class Joining:
             async with asyncio.timeout(JOIN_WITHIN):
                 ready = await self._prepare(connection)
         except Exception as error:
-            _log.warning("a connection cannot join: %r", error)
+            _log.warning("a connection cannot join", reason=repr(error))
             connection.session.close(closes.TRY_LATER)
             connection.wake()
             return
@@ -125,7 +124,7 @@ class Joining:
                 try:
                     await self._step(connection)
                 except Exception as error:
-                    _log.warning("a connection cannot be caught up now: %r", error)
+                    _log.warning("a connection cannot be caught up now", reason=repr(error))
                     await asyncio.sleep(READ_AGAIN_AFTER)
         finally:
             metrics.CATCHING_UP.dec()

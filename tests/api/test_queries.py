@@ -40,6 +40,12 @@ def test_text_stays_text() -> None:
         b"limit=1001",
         b"limit=ten",
         b"limit=",
+        b"limit=1e2",
+        b"limit=1.0",
+        b"limit=+7",
+        b"limit=true",
+        b"limit=null",
+        b"limit=99999999999999999999",
         b"limit=1&limit=2",
         b"type=%00",
         b"type=%ff",
@@ -50,7 +56,7 @@ def test_a_parameter_that_does_not_fit_is_refused(raw: bytes) -> None:
         decode_query(raw, HistoryQuery)
 
 
-@pytest.mark.parametrize("raw", [b"as_of_position=-1", b"as_of_position=x"])
+@pytest.mark.parametrize("raw", [b"as_of_position=-1", b"as_of_position=x", b"as_of_position=1e1"])
 def test_a_position_is_a_whole_number(raw: bytes) -> None:
     with pytest.raises(InvalidRequest):
         decode_query(raw, BalancesQuery)

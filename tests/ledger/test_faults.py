@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from structlog.testing import capture_logs
 from tallywire.ledger import BalanceManager, Receipt, database, open_ledger, open_ledger_sync
 from tallywire.ledger.clock import SystemClock, uuid7_source
 from tallywire.ledger.database import DatabaseUnavailable
 from tallywire.ledger.errors import OutcomeUnknown, Overloaded
 
+from ..logged import Line, logged
 from ..services.proxy import CommitFault, PostgresProxy
 from .asking import Told, deposit, together, told, transfer, withdrawal
 from .oracle import examine
@@ -54,7 +54,7 @@ async def tell_the_truth(url: str, outcomes: list[Told]) -> None:
     assert await stored(url) == {r.transaction_id: r.position for r in receipts}
 
 
-async def until(logs: list[MutableMapping[str, Any]], event: str) -> None:
+async def until(logs: list[Line], event: str) -> None:
     """Return once the ledger has said `event`."""
     async with asyncio.timeout(10):
         while not any(entry["event"] == event for entry in logs):
@@ -198,9 +198,9 @@ async def test_away_for_a_while(
     await ledger.post(deposit(ledger, "alice"))
     postgres_proxy.refuse = True
     postgres_proxy.cut()
-    with capture_logs() as logs:
+    with logged() as logs:
         waiting = asyncio.create_task(together(ledger, deposit(ledger, "alice")))
-        await until(logs, "commit_retried")
+        await until(logs, "a commit is tried again")
         postgres_proxy.refuse = False
         async with asyncio.timeout(10):
             assert told(await waiting) == [2]

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from tallywire.ledger import BalanceManager, Batch, Details, LedgerError, Receipt, open_ledger
 from tallywire.ledger import changes as asked
 from tallywire.ledger.journal import Journal
 
+from ..logged import logged
 from .asking import Told, deposit, together, told, transfer, withdrawal
 from .oracle import examine
 from .raw import execute, holding_the_clock, rows, waiting_for_locks
@@ -72,11 +72,11 @@ async def test_overlapping_accounts_and_new_users(pair: Pair) -> None:
                     positions.append(told_.position)
         return codes
 
-    with capture_logs() as logs:
+    with logged() as logs:
         async with asyncio.timeout(60):
             counted = await asyncio.gather(*(work(number) for number in range(12)))
     # A deadlock would be retried unseen by callers; locks are taken in one order, so none is.
-    assert [entry for entry in logs if entry["event"] == "commit_retried"] == []
+    assert [entry for entry in logs if entry["event"] == "a commit is tried again"] == []
     codes = sum(counted, Counter[str]())
     assert set(codes) <= {"insufficient_funds", "group"}
     assert len(set(positions)) == len(positions)

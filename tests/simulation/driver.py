@@ -29,6 +29,7 @@ class SimulatedDatabase(Database):
         self.url = make_url("sqlite+aiosqlite:///simulated")
         # The statements are SQLite's; RowLocks adds the locks that PostgreSQL would take.
         self.dialect = "sqlite"
+        self._closed = False
         self.writer = _engine(wire, 2, WRITER_COMMAND_SECONDS)
         self.reader = _engine(wire, 8, READER_COMMAND_SECONDS)
 

@@ -7,13 +7,11 @@ import gc
 import logging
 import sqlite3
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any
-
-import structlog
 
 from ..ledger.oracle import judge_rows
 from .asked import DUES, USERS, Requests
@@ -321,22 +319,27 @@ def _no_more(profile: Profile) -> Profile:
     return Profile(**{**vars(profile), "until": 0.0})
 
 
+class _Errors(logging.Handler):
+    """Exceptions that the product logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.told.append(logging.Formatter().format(record))
+
+
 @contextmanager
 def _quiet() -> Iterator[list[str]]:
-    """Keep the product's log out of the terminal; what it logs as an error is one."""
-    errors: list[str] = []
-
-    def collect(_: Any, method: str, event: MutableMapping[str, Any]) -> str:
-        if method in ("exception", "critical"):
-            errors.append(f"{event}\n{traceback.format_exc()}")
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    level = logging.root.manager.disable
-    structlog.configure(processors=[collect], cache_logger_on_first_use=False)
-    logging.disable(logging.CRITICAL)
+    """Keep all logs out of the terminal; what the product logs as an exception is a fault."""
+    root, product, errors = logging.getLogger(), logging.getLogger("tallywire"), _Errors()
+    handlers = root.handlers
+    root.handlers = [logging.NullHandler()]
+    product.addHandler(errors)
     try:
-        yield errors
+        yield errors.told
     finally:
-        logging.disable(level)
-        structlog.configure(**before)
+        product.removeHandler(errors)
+        root.handlers = handlers
