@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from .commands import catalog, pausing, proof, schema, serving, tokens, watching
+from .commands import catalog, mirrors, pausing, proof, schema, serving, tokens, watching
 from .commands.running import COULD_NOT_RUN, GOOD, CannotRun
 
 
@@ -57,6 +57,7 @@ def _known(error: Exception) -> str | None:
         catalog.asset,
         catalog.book,
         proof.verify,
+        mirrors.mirrors,
         pausing.pause,
         pausing.resume,
         watching.watch,

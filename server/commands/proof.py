@@ -11,7 +11,14 @@ from .running import BAD_ANSWER, GOOD, with_ledger
 
 if TYPE_CHECKING:
     from ..ledger import BalanceManager
+    from ..ledger.invariants import Discrepancy
     from ..ledger.verify import Report
+
+
+def mismatch(found: Discrepancy) -> str:
+    """The line that tells of a discrepancy (contract, section 7)."""
+    fields = (found.invariant, found.account, found.stored, found.actual, found.difference)
+    return " ".join(["MISMATCH", *("-" if field is None else str(field) for field in fields)])
 
 
 @click.command()
@@ -47,7 +54,6 @@ def verify(ctx: click.Context, user_id: str | None, in_book: str | None, as_json
         click.echo(msgspec.json.encode(report))
     else:
         for found in report.details:
-            fields = (found.invariant, found.account, found.stored, found.actual, found.difference)
-            click.echo(" ".join(["MISMATCH", *("-" if f is None else str(f) for f in fields)]))
+            click.echo(mismatch(found))
         click.echo(f"checked {report.checked}, discrepancies {report.errors}", err=True)
     ctx.exit(BAD_ANSWER if report.errors else GOOD)

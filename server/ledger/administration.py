@@ -1,4 +1,6 @@
-"""What operators set: assets, books, pause; each under the clock's lock, each in the audit."""
+"""
+What operators set: assets, books, mirrors, pause; each under the clock's lock, each in the audit.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Insert, insert, text
+from sqlalchemy import Insert, delete, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import schema
@@ -17,8 +19,11 @@ from .catalog import ASSET_CODE, BOOK_NAME, Asset, Book
 from .clock import Clock, rfc3339
 from .database import Database
 from .days import parse_day
-from .errors import Conflict, InvalidAmount, InvalidRequest
+from .errors import Conflict, InvalidAmount, InvalidRequest, NotFound
 from .journal import Journal
+from .mirror_rows import MirrorRows
+from .mirror_tables import describe
+from .mirrors import Mirror, MirrorOptions, may_share, same_rows
 from .money import LARGEST_SCALE, parse_amount
 
 
@@ -51,15 +56,17 @@ class Administration:
         if scale is not None and (isinstance(scale, bool) or not 0 <= scale <= LARGEST_SCALE):
             raise InvalidRequest(f"the scale is 0 to {LARGEST_SCALE}", pointer="/scale")
         async with self._settings_change() as connection:
-            present = (await self._journal.catalog(connection)).assets.get(code)
+            catalog = await self._journal.catalog(connection)
+            present = catalog.assets.get(code)
             if scale is None and present is None:
                 raise InvalidRequest("a new asset needs a scale", pointer="/scale")
             if present is not None and scale not in (None, present.scale):
                 used = await connection.execute(
                     text("SELECT 1 FROM accounts WHERE asset = :code LIMIT 1"), {"code": code}
                 )
-                if used.first() is not None:
-                    raise Conflict(f"{code} has accounts: its scale is fixed")
+                mirrored = any(mirror.asset == code for mirror in catalog.mirrors)
+                if mirrored or used.first() is not None:
+                    raise Conflict(f"{code} has accounts or mirrors: its scale is fixed")
             asset = Asset(code, present.scale if scale is None and present else int(scale or 0))
             await connection.execute(
                 text(
@@ -99,6 +106,53 @@ class Administration:
             )
             await connection.execute(self.audit_row(actor, "book_set", name, dict(settings)))
         return book
+
+    async def put_mirror(self, name: str, options: MirrorOptions, *, actor: str) -> Mirror:
+        """
+        Register the mirror `name`, or change it; the same again changes nothing. Raises
+        InvalidRequest, UnknownAsset, UnknownBook; Conflict where another mirror has its column.
+        """
+        async with self._database.read() as connection:
+            catalog = await self._journal.catalog(connection)
+            mirror = await connection.run_sync(describe, catalog, name, options)
+        if any(replace(mirror, id=present.id) == present for present in catalog.mirrors):
+            return mirror
+        async with self._settings_change() as connection:
+            catalog = await self._journal.catalog(connection)
+            mirror = replace(mirror, id=catalog.version + 1)
+            for present in catalog.mirrors:
+                if present.name != name and may_share(present, mirror):
+                    raise Conflict(f"mirror {present.name!r} has this column")
+                if present.name == name and same_rows(present, mirror):
+                    mirror = replace(mirror, id=present.id)
+            await connection.execute(delete(schema.mirrors).where(schema.mirrors.c.name == name))
+            definition = msgspec.json.encode(mirror).decode()
+            await connection.execute(
+                insert(schema.mirrors).values(id=mirror.id, name=name, definition=definition)
+            )
+            await connection.execute(
+                self.audit_row(actor, "mirror_set", name, msgspec.to_builtins(mirror))
+            )
+        await self._forget_mirror_states()
+        return mirror
+
+    async def remove_mirror(self, name: str, *, actor: str) -> None:
+        """Leave the mirror's table alone from now on. Raises NotFound."""
+        async with self._settings_change() as connection:
+            removed = await connection.execute(
+                delete(schema.mirrors).where(schema.mirrors.c.name == name)
+            )
+            if not removed.rowcount:
+                raise NotFound(f"there is no mirror {name!r}")
+            await connection.execute(self.audit_row(actor, "mirror_removed", name, {}))
+        await self._forget_mirror_states()
+
+    async def _forget_mirror_states(self) -> None:
+        rows = MirrorRows(self._database.dialect)
+        found = True
+        while found:
+            async with self._database.write() as connection:
+                found = await rows.forget(connection)
 
     async def pause(self, actor: str) -> None:
         """Refuse changes in every process from now on; what was committed stays."""

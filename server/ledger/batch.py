@@ -5,7 +5,7 @@ state that the earlier ones left. Everything up to COMMIT, which is the committe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 
@@ -16,18 +16,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .accounts import Account, AccountKey, StoredState
 from .catalog import Catalog
-from .changes import Change, IdempotencyKey
-from .clock import Clock, rfc3339
+from .changes import Change, IdempotencyKey, adoption
+from .clock import Clock, IdSource, rfc3339
 from .database import classify, reason
 from .digest import batch_seal, content_hash
 from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
 from .holds import Hold
-from .intents import ConfirmHold, EndHold, RepairAccount, RepairSystemAccount
-from .journal import ENTRY_COLUMNS, STATE_COLUMNS, Journal, Replay
+from .intents import ConfirmHold, EndHold, MeetMirrors, RepairAccount, RepairSystemAccount
+from .journal import ENTRY_COLUMNS, STATE_COLUMNS, ClockState, Journal, Replay
+from .mirror_rows import MirrorRows
+from .mirroring import Mirroring, Stuck
 from .receipts import Receipt
 from .rules import Decision, State, decide
 from .updates import Batch, Committed, encode_updates
-from .views import admin_fields, audit_view, hold_from_view, own_fields, update_views
+from .views import admin_fields, hold_from_view, own_fields, update_views
 
 Outcome = Receipt | LedgerError
 
@@ -58,7 +60,10 @@ class StaleKnowledge(Exception):
 
 
 class Knowledge:
-    """What a committer remembers between batches: the catalog and the ids of accounts."""
+    """
+    What a committer remembers between batches: the catalog, the ids of accounts, and the rows of
+    mirrors that it waited for in vain.
+    """
 
     MOST_IDS = 200_000
 
@@ -66,6 +71,7 @@ class Knowledge:
         self.catalog = catalog
         self.epoch = epoch
         self.account_ids: dict[str, int] = {}
+        self.stuck_rows: Stuck = set()
 
     def remember(self, ids: dict[str, int]) -> None:
         """Keep the ids of accounts that are committed: they never change."""
@@ -75,18 +81,27 @@ class Knowledge:
 
 
 class Prepared(Struct, frozen=True):
-    """A batch that needs only COMMIT: `batch` is None where nothing was accepted."""
+    """
+    What needs only COMMIT: `batch` is None where nothing was accepted; written: whether there
+    is anything to commit, if only mirrors.
+    """
 
     batch: Batch | None
     outcomes: tuple[tuple[Outcome, ...], ...]
     account_ids: dict[str, int]
+    written: bool
 
 
 class Attempt:
     """One attempt at a batch of atomic groups, inside the transaction of `connection`."""
 
     def __init__(
-        self, journal: Journal, connection: AsyncConnection, knowledge: Knowledge, clock: Clock
+        self,
+        journal: Journal,
+        connection: AsyncConnection,
+        knowledge: Knowledge,
+        clock: Clock,
+        new_id: IdSource,
     ) -> None:
         self._journal = journal
         self._connection = connection
@@ -94,6 +109,9 @@ class Attempt:
         # What this attempt decides by, whatever the process reads meanwhile.
         self._epoch, self._catalog = knowledge.epoch, knowledge.catalog
         self._clock = clock
+        self._new_id = new_id
+        self._mirroring: Mirroring | None = None
+        self._made: set[str] = set()
         self._ids: dict[str, int] = {}
         self._accounts: dict[AccountKey, Account] = {}
         self._inconsistent: set[AccountKey] = set()
@@ -110,16 +128,21 @@ class Attempt:
         """
         await self._refresh_knowledge()
         requests = [request for group in groups for request in group]
-        made = await self._find_or_make_accounts(requests)
+        await self._find_or_make_accounts([k for r in requests for k in r.change.account_keys])
         await self._lock_accounts()
         await self._look_up_keys(requests)
         await self._look_up_holds_and_reversals(requests)
+        await self._meet_mirrors(requests)
         decided = [await self._decide_group(group) for group in groups]
+        mirrored = await self._write_mirrors(requests)
+        if not self._accepted and not mirrored:
+            return Prepared(None, _outcomes(decided, None), {}, False)
+        await self._write_accounts()
         if not self._accepted:
-            return Prepared(None, _outcomes(decided, None), {})
-        await self._write_accounts(made)
+            await self._take_clock()
+            return Prepared(None, _outcomes(decided, None), {}, True)
         batch = await self._append()
-        return Prepared(batch, _outcomes(decided, batch), self._ids)
+        return Prepared(batch, _outcomes(decided, batch), self._ids, True)
 
     async def _refresh_knowledge(self) -> None:
         clock = await self._journal.clock(self._connection)
@@ -130,22 +153,21 @@ class Attempt:
             self._knowledge.catalog = await self._journal.catalog(self._connection)
         self._epoch, self._catalog = self._knowledge.epoch, self._knowledge.catalog
 
-    async def _find_or_make_accounts(self, requests: Sequence[Request]) -> set[str]:
-        keys = {key.name: key for r in requests for key in r.change.account_keys}
+    async def _find_or_make_accounts(self, wanted: Iterable[AccountKey]) -> None:
+        keys = {key.name: key for key in wanted}
         known = self._knowledge.account_ids
-        self._ids = {name: known[name] for name in keys if name in known}
+        self._ids.update({name: known[name] for name in keys if name in known})
         unknown = [name for name in keys if name not in known]
         if unknown:
             self._ids.update(await self._journal.account_ids(self._connection, unknown))
         missing = [keys[name] for name in keys if name not in self._ids]
-        made: dict[str, int] = {}
         if missing:
             made = await self._journal.create_accounts(self._connection, missing)
             self._ids.update(made)
             raced = [key.name for key in missing if key.name not in made]
             if raced:
                 self._ids.update(await self._journal.account_ids(self._connection, raced))
-        return set(made)
+            self._made.update(made)
 
     async def _lock_accounts(self) -> None:
         ids = [id_ for name, id_ in self._ids.items() if not _is_system(name)]
@@ -194,7 +216,53 @@ class Attempt:
             ]
             await self._journal.write_holds(self._connection, [(id_, hold) for hold in holds])
 
+    async def _meet_mirrors(self, requests: Sequence[Request]) -> None:
+        """Lock the mirrors of what this batch may change; a ledger without mirrors has none."""
+        if not self._catalog.mirrors:
+            return
+        paused, replays = self._catalog.paused, self._replays
+        changes = [
+            r.change
+            for r in requests
+            if r.change.key not in replays and (r.change.type.passes_status or not paused)
+        ]
+        repaired = {c.intent.key for c in changes if isinstance(c.intent, RepairAccount)}
+        keys = {key for change in changes for key in change.account_keys}
+        met = [
+            account
+            for key, account in self._accounts.items()
+            if key in keys and (key not in self._inconsistent or key in repaired)
+        ]
+        rows = MirrorRows(self._connection.dialect.name)
+        self._mirroring = Mirroring(
+            rows, self._connection, self._catalog, self._knowledge.stuck_rows
+        )
+        await self._mirroring.meet(met, repaired)
+
+    async def _adopt(self, group: Sequence[Request]) -> None:
+        """Book what others wrote to the mirrors of a group's accounts, whatever becomes of it."""
+        if self._mirroring is None:
+            return
+        keys = [key for request in group for key in request.change.account_keys]
+        for mirror, key, amount in self._mirroring.drifts(keys):
+            booking = adoption(self._catalog, key, amount, mirror.name)
+            await self._find_or_make_accounts(booking.account_keys)
+            try:
+                await self._decide(Request(booking, self._new_id()))
+            except LedgerError as refusal:
+                self._mirroring.cannot_adopt(mirror, key, refusal)
+
+    async def _write_mirrors(self, requests: Sequence[Request]) -> bool:
+        if self._mirroring is None:
+            return False
+        keys = {e.after.key for d in self._accepted.values() for e in d.entries}
+        intents = [request.change.intent for request in requests]
+        keys |= {intent.key for intent in intents if isinstance(intent, MeetMirrors)}
+        accounts = [account for key in keys if (account := self._accounts[key]).seq]
+        return await self._mirroring.write(accounts, look_again=_has_alongside(requests))
+
     async def _decide_group(self, group: Sequence[Request]) -> list[Verdict]:
+        await self._adopt(group)
         if len(group) == 1:
             try:
                 return [await self._decide(group[0])]
@@ -229,6 +297,8 @@ class Attempt:
             earlier = self._earlier(change.key, change.fingerprint)
             if earlier is not None:
                 return earlier
+        if self._mirroring is not None:
+            self._mirroring.refuse(change.account_keys)
         decision = decide(
             change,
             request.transaction_id,
@@ -277,22 +347,26 @@ class Attempt:
                 raise
             raise AlongsideFailed(reason(error)) from error
 
-    async def _write_accounts(self, made: set[str]) -> None:
+    async def _write_accounts(self) -> None:
         touched = {e.after.key for d in self._accepted.values() for e in d.entries}
         await self._journal.write_accounts(
             self._connection, [self._accounts[key] for key in touched]
         )
         used = {key.name for key in touched}
         used |= {leg.key.name for d in self._accepted.values() for leg in d.system_legs}
-        unused = made - used
+        unused = self._made - used
         if unused:
             ids = [self._ids.pop(name) for name in unused]
             await self._journal.forget_accounts(self._connection, ids)
 
-    async def _append(self) -> Batch:
+    async def _take_clock(self) -> ClockState:
         clock = await self._journal.take_clock(self._connection)
         if (clock.epoch, clock.settings_version) != (self._epoch, self._catalog.version):
             raise StaleKnowledge
+        return clock
+
+    async def _append(self) -> Batch:
+        clock = await self._take_clock()
         created_at = max(rfc3339(self._clock.now()), clock.created_at)
         # Nothing is effective after it is booked, though the clock was set back meanwhile.
         effective = (d.change.effective_at or created_at for d in self._accepted.values())
@@ -303,7 +377,6 @@ class Attempt:
         hashes: list[str] = []
         moves: dict[int, int] = {}
         holds: dict[str, Hold] = {}
-        audited: list[dict[str, Any]] = []
         for position, decision in enumerate(self._accepted.values(), start=clock.position + 1):
             encoded = _encoded(decision, position, created_at, self._catalog)
             columns = _transaction_columns(decision, position, created_at, encoded)
@@ -320,9 +393,6 @@ class Attempt:
             if decision.hold is not None:
                 hold = decision.hold
                 holds[hold.id] = replace(hold, position=hold.position or position)
-            audit = audit_view(decision, created_at, self._catalog)
-            if audit is not None:
-                audited.append(audit)
         first, last = clock.position + 1, clock.position + len(committed)
         seal = batch_seal(clock.seal, first, last, created_at, hashes)
         await self._restore_system_balances()
@@ -330,7 +400,6 @@ class Attempt:
         await self._journal.write_holds(
             self._connection, [(self._ids[hold.key.name], hold) for hold in holds.values()]
         )
-        await self._journal.write_audit(self._connection, audited)
         await self._journal.append(self._connection, transactions, postings)
         await self._journal.advance_clock(self._connection, first, last, created_at, seal)
         return Batch(clock.epoch, first, last, tuple(committed))

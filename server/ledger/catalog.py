@@ -1,4 +1,7 @@
-"""The assets and books that exist: a small snapshot, numbered, so that a stale one is noticed."""
+"""
+The assets, books and mirrors that exist: a small snapshot, numbered, so that a stale one is
+noticed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from msgspec import Struct
 
 from .days import end_of, start_of
 from .errors import InvalidRequest, UnknownAsset, UnknownBook
+from .mirrors import Mirror
 from .money import check_range
 from .transaction_types import Side
 
@@ -80,12 +84,13 @@ class Book(Struct, frozen=True, kw_only=True):
 
 
 class Catalog(Struct, frozen=True):
-    """Every asset and book, and whether changes are paused, as of settings `version`."""
+    """Every asset, book and mirror, and whether changes are paused, as of settings `version`."""
 
     version: int
     paused: bool
     assets: Mapping[str, Asset]
     books: Mapping[str, Book]
+    mirrors: tuple[Mirror, ...] = ()
 
     def asset(self, code: object) -> Asset:
         """The asset `code`; raises UnknownAsset."""

@@ -26,6 +26,7 @@ from .intents import (
     ChangeAccount,
     Intent,
     Leg,
+    MeetMirrors,
     OpenAccount,
     Post,
     RepairAccount,
@@ -34,7 +35,7 @@ from .intents import (
     SetBalance,
 )
 from .money import parse_amount, split_by_weight
-from .transaction_types import TransactionType
+from .transaction_types import ADOPTION, TransactionType
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.base import Executable
@@ -316,6 +317,19 @@ def repair_system_account(
     _, of_asset = place(catalog, kind, key.book, key.asset)
     intent = RepairSystemAccount(key, position, balance)
     return make_change(kind, (of_asset,), intent, details, None)
+
+
+def adoption(catalog: Catalog, key: AccountKey, amount: int, mirror: str) -> Change:
+    """The booking of an `amount` (minor units, own sense) that others wrote to a mirror's row."""
+    stored = catalog.book(key.book).stored_sign * amount
+    legs = (Leg(key, stored), Leg(AccountKey(key.book, str(ADOPTION.counter), key.asset), -stored))
+    details = Details(metadata={"mirror": mirror})
+    return make_change(ADOPTION, (catalog.asset(key.asset),), Post(legs), details, None)
+
+
+def meet_mirrors(key: AccountKey) -> Change:
+    """What puts an account's mirrors right; it is refused with MirrorsMet once that is done."""
+    return make_change(ADOPTION, (), MeetMirrors(key), Details(), None)
 
 
 def refused(refusal: LedgerError) -> Change:

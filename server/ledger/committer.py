@@ -25,6 +25,7 @@ from .errors import (
     InvalidAmount,
     InvalidRequest,
     LedgerError,
+    MirrorRefused,
     OutcomeUnknown,
     Overloaded,
 )
@@ -256,7 +257,9 @@ class Committer:
             return
         said = reason(error)
         _log.warning("the database refused a change", reason=said)
-        if any(request.change.alongside for request in groups[0].requests):
+        if isinstance(error, MirrorRefused):
+            groups[0].refuse(error)
+        elif any(request.change.alongside for request in groups[0].requests):
             failed = AlongsideFailed(said)
             failed.__cause__ = error
             groups[0].refuse(failed)
@@ -269,9 +272,9 @@ class Committer:
         connection = await self._connect()
         try:
             transaction = await connection.begin()
-            attempt = Attempt(self._journal, connection, self.knowledge, self._clock)
+            attempt = Attempt(self._journal, connection, self.knowledge, self._clock, self._new_id)
             prepared = await attempt.prepare([group.requests for group in groups])
-            if prepared.batch is None:
+            if not prepared.written:
                 await transaction.rollback()
                 return prepared
         except BaseException:
@@ -282,6 +285,9 @@ class Committer:
         except Exception as error:
             writer = self._writer
             await self._drop_connection()
+            if prepared.batch is None:
+                # Mirrors alone: written again, they are the same.
+                raise
             raise UncertainCommit(prepared, writer) from error
         return prepared
 

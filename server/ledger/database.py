@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from .errors import LedgerError
+from .errors import LedgerError, MirrorRefused
 
 Fault = Literal["retry", "timeout", "duplicate", "data", "other"]
 
@@ -50,9 +49,6 @@ _CONNECT_SECONDS = 5
 _WRITER_COMMAND_SECONDS = 8
 _READER_COMMAND_SECONDS = 65
 
-# Of libpq's parameters those that are translated, and what the driver takes by itself.
-_POSTGRES_PARAMETERS = {"options", "sslmode", *inspect.signature(asyncpg.connect).parameters}
-
 _SCHEMES = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
@@ -85,12 +81,6 @@ def normalise_url(url: str) -> URL:
         raise DatabaseUnavailable("the ledger needs a SQLite file, not a database in memory")
     if driver == "postgresql+asyncpg" and not parsed.database:
         raise DatabaseUnavailable("the database URL names no database")
-    if driver == "postgresql+asyncpg":
-        unknown = sorted(parsed.query.keys() - _POSTGRES_PARAMETERS)
-        if unknown:
-            raise DatabaseUnavailable(
-                f"the database URL has parameters that are not supported: {', '.join(unknown)}"
-            )
     return parsed.set(drivername=driver)
 
 
@@ -174,8 +164,8 @@ def classify(error: BaseException) -> Fault:
     ``duplicate``: a unique key;
     ``data``: other data and constraint errors; ``other``: a defect.
     """
-    if isinstance(error, OverflowError):
-        # SQLite's driver on an integer beyond 64 bits.
+    if isinstance(error, (OverflowError, MirrorRefused)):
+        # SQLite's driver on an integer beyond 64 bits; a mirror whose row cannot be written.
         return "data"
     if isinstance(error, (OSError, TimeoutError, PoolTimeout)):
         return "retry"

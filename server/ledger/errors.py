@@ -149,6 +149,22 @@ class AlongsideFailed(LedgerError):
     code = "alongside_failed"
 
 
+class MirrorBusy(LedgerError):
+    """The row of a mirror is locked by another session; nothing was changed."""
+
+    code = "mirror_busy"
+
+
+class MirrorsMet(LedgerError):
+    """The account's mirrors were met, and there was nothing else to change."""
+
+    code = "mirrors_met"
+
+
+class MirrorRefused(InvalidRequest):
+    """The row of a mirror cannot be written, so the change was refused."""
+
+
 class Overloaded(LedgerError):
     """Too much is waiting, or the database cannot be reached; nothing was changed."""
 

@@ -117,6 +117,10 @@ class RepairAccount(_OneAccount, frozen=True, tag=True):
     """Make a user account's cached row, holds and mirrors say again what its entries say."""
 
 
+class MeetMirrors(_OneAccount, frozen=True, tag=True):
+    """Change nothing but what the account's mirrors lack, and book what others wrote there."""
+
+
 class RepairSystemAccount(_OneAccount, frozen=True, tag=True):
     """
     Make a system account's cached balance `balance` (minor units, credit-positive: the sum of its
@@ -138,5 +142,6 @@ Intent = (
     | EndHold
     | Reverse
     | RepairAccount
+    | MeetMirrors
     | RepairSystemAccount
 )

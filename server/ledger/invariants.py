@@ -32,6 +32,7 @@ class Invariant(StrEnum):
     HOLD_ACCOUNTING = "HOLD_ACCOUNTING"
     REVERT_ONCE = "REVERT_ONCE"
     SCREEN_LEDGER = "SCREEN=LEDGER"
+    MIRROR_LEDGER = "MIRROR=LEDGER"
 
 
 class Discrepancy(Struct, frozen=True, kw_only=True):

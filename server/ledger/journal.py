@@ -8,9 +8,10 @@ Sets of values travel as arrays on PostgreSQL (``unnest``) and as JSON on SQLite
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Row, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +23,7 @@ from .changes import IdempotencyKey
 from .dialects import Sets
 from .digest import GENESIS
 from .holds import Hold
+from .mirrors import Mirror
 from .updates import Committed
 
 STATE_COLUMNS = StoredState._fields
@@ -83,7 +85,7 @@ class Journal:
         )
 
     async def catalog(self, connection: AsyncConnection) -> Catalog:
-        """All assets and books."""
+        """All assets, books and mirrors."""
         clock = await self.clock(connection)
         assets = await connection.execute(text("SELECT code, scale FROM assets"))
         books = await connection.execute(
@@ -92,6 +94,7 @@ class Journal:
                 " closed_through FROM books"
             )
         )
+        mirrors = await connection.execute(text("SELECT definition FROM mirrors ORDER BY id"))
         return Catalog(
             version=clock.settings_version,
             paused=clock.paused,
@@ -100,6 +103,7 @@ class Journal:
                 row.name: Book(**{**row._mapping, "self_service": bool(row.self_service)})
                 for row in books
             },
+            mirrors=tuple(msgspec.json.decode(row.definition, type=Mirror) for row in mirrors),
         )
 
     async def account_ids(
@@ -336,19 +340,6 @@ class Journal:
             ),
             {"id": id_, "position": position, "balance": balance, "digest": GENESIS},
         )
-
-    async def write_audit(
-        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Write rows of the audit, each by its columns' names."""
-        for row in rows:
-            await connection.execute(
-                text(
-                    "INSERT INTO audit (time, actor, action, target, details)"
-                    " VALUES (:time, :actor, :action, :target, :details)"
-                ),
-                row,
-            )
 
     async def append(
         self,

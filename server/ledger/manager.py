@@ -33,6 +33,9 @@ from .errors import (
 from .history import HistoryFilter, JournalReader
 from .holds import Hold
 from .leases import Leases
+from .mirror_check import MirrorCheck
+from .mirror_sync import MirrorSync
+from .mirrors import Mirror, MirrorOptions
 from .receipts import Receipt
 from .reversals import Original, reverse
 from .statements import Statement
@@ -90,6 +93,8 @@ class BalanceManager:
         access: Access,
         leases: Leases,
         verifier: Verifier,
+        mirror_sync: MirrorSync,
+        mirrors: MirrorCheck,
         types: TransactionTypes,
         refresh: Callable[[], Any],
         *,
@@ -98,6 +103,7 @@ class BalanceManager:
     ) -> None:
         self._committer = committer
         self._verifier = verifier
+        self._mirror_sync = mirror_sync
         self._refresh = refresh
         self._default_asset = default_asset
         self._default_book = default_book
@@ -105,6 +111,7 @@ class BalanceManager:
         self.administration = administration
         self.access = access
         self.leases = leases
+        self.mirrors = mirrors
         self.types = types
 
     @property
@@ -472,6 +479,35 @@ class BalanceManager:
         if fix:
             raise InvalidRequest("verification finds discrepancies; it cannot fix them yet")
         return await self._verifier.verify(user_id=user_id, book=book, progress=progress)
+
+    # Mirrors
+
+    async def register_mirror(
+        self, name: str, *, actor: str = "system", **options: Unpack[MirrorOptions]
+    ) -> Mirror:
+        """
+        Keep a copy of a balance in another table of this database from the next batch on; the
+        same again changes nothing. See `MirrorOptions`. Raises InvalidRequest where the table
+        does not fit, UnknownAsset, UnknownBook, Conflict where another mirror has the column.
+        """
+        return await self.administration.put_mirror(name, options, actor=actor)
+
+    async def unregister_mirror(self, name: str, *, actor: str = "system") -> None:
+        """Leave the mirror's table alone from the next batch on. Raises NotFound."""
+        await self.administration.remove_mirror(name, actor=actor)
+
+    async def sync_balances(
+        self, user_id: str | None = None, *, book: str | None = None, actor: str = "system"
+    ) -> Report:
+        """
+        Put the mirrors of all accounts, or those of one user or book, right; twice changes
+        nothing. The report counts rows, and holds what is not right still. Raises UnknownBook.
+        """
+        return await self._mirror_sync.sync(user_id=user_id, book=book, actor=actor)
+
+    async def retry_mirrors(self) -> None:
+        """Write the rows that could not be written, where they can be now; not while paused."""
+        await self._mirror_sync.retry_deferred(lambda: self.catalog)
 
     # The rest of the door
 

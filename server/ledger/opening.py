@@ -27,6 +27,8 @@ from .history import JournalReader
 from .journal import Journal
 from .leases import Leases
 from .manager import BalanceManager
+from .mirror_check import MirrorCheck
+from .mirror_sync import MirrorSync
 from .transaction_types import TransactionTypes
 from .verify import Verifier
 
@@ -96,6 +98,7 @@ async def open_ledger_in(
 
     reader = JournalReader(database, journal, clock)
     types = TransactionTypes()
+    mirrors = MirrorCheck(database, journal)
     manager = BalanceManager(
         committer,
         reader,
@@ -103,6 +106,8 @@ async def open_ledger_in(
         Access(database, clock),
         Leases(database, clock),
         Verifier(database, journal, reader, types),
+        MirrorSync(database, mirrors, committer.submit_each, types),
+        mirrors,
         types,
         refresh,
         default_asset=default_asset,

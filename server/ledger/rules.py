@@ -30,6 +30,7 @@ from .errors import (
     Conflict,
     InsufficientFunds,
     InvalidRequest,
+    MirrorsMet,
     NotFound,
     Paused,
     UnknownUser,
@@ -40,6 +41,7 @@ from .intents import (
     ConfirmHold,
     EndHold,
     Leg,
+    MeetMirrors,
     OpenAccount,
     PlaceHold,
     Post,
@@ -115,6 +117,8 @@ def decide(
         if intent.original in state.reversed_ids:
             raise AlreadyReversed
         return _post(change, transaction_id, intent.legs, accounts, catalog)
+    if isinstance(intent, MeetMirrors):
+        raise MirrorsMet
     if isinstance(intent, RepairAccount):
         return _repair(change, transaction_id, accounts[intent.key], catalog)
     if isinstance(intent, RepairSystemAccount):

@@ -186,6 +186,31 @@ seals = Table(
     Index("seals_by_time", "created_at"),
 )
 
+# `definition` is a Mirror as JSON; its id is the settings' version that it came with.
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", _text, nullable=False, unique=True),
+    Column("definition", _text, nullable=False),
+)
+
+mirror_states = Table(
+    "mirror_states",
+    metadata,
+    Column("mirror", BigInteger, primary_key=True, autoincrement=False),
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("written", BigInteger),
+    Column("failure", _text),
+    Index(
+        "mirror_states_by_failure",
+        "mirror",
+        "account_id",
+        postgresql_where=text("failure IS NOT NULL"),
+        sqlite_where=text("failure IS NOT NULL"),
+    ),
+)
+
 revocations = Table(
     "revocations",
     metadata,

@@ -29,7 +29,6 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     lifts_suspension: a recharge does. passes_status: settlement and the like pass suspension,
     freeze and pause. passes_floor: the money has moved already, so no floor can forbid it.
     by_operation: made by an operation of its own, never by naming the type and an amount.
-    audited: what an operator does to accounts, so it is in the audit too.
     """
 
     name: str
@@ -43,7 +42,6 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     passes_status: bool = False
     passes_floor: bool = False
     by_operation: bool = False
-    audited: bool = False
 
     def sign(self, side: Side) -> int:
         """The sign of its amounts in the own sense of an account in a book of `side`."""
@@ -91,6 +89,16 @@ class TransactionTypes:
         return [t for t in self if t.counts]
 
 
+ADOPTION = TransactionType(
+    name="adoption",
+    direction="either",
+    counter="@house",
+    role="superadmin",
+    passes_status=True,
+    passes_floor=True,
+    by_operation=True,
+)
+
 BUILT_IN = (
     TransactionType(name="deposit", direction="up", counter="@world", counts=True, sides=CREDIT),
     TransactionType(
@@ -122,7 +130,6 @@ BUILT_IN = (
         counter=None,
         reversible=False,
         role="superadmin",
-        audited=True,
     ),
     TransactionType(
         name="account_changed",
@@ -130,20 +137,11 @@ BUILT_IN = (
         counter=None,
         reversible=False,
         role="superadmin",
-        audited=True,
     ),
     TransactionType(
         name="opening_balance", direction="either", counter="@opening", role="superadmin"
     ),
-    TransactionType(
-        name="adoption",
-        direction="either",
-        counter="@house",
-        role="superadmin",
-        passes_status=True,
-        passes_floor=True,
-        by_operation=True,
-    ),
+    ADOPTION,
     TransactionType(
         name="hold_placed",
         direction="none",
@@ -194,6 +192,5 @@ BUILT_IN = (
         role="superadmin",
         passes_status=True,
         by_operation=True,
-        audited=True,
     ),
 )

@@ -11,4 +11,5 @@ def scheduled_jobs(manager: BalanceManager) -> list[Job]:
     return [
         Job("delete expired tickets", 60.0, manager.access.delete_expired_tickets),
         Job("expire holds", 1.0, manager.expire_holds),
+        Job("write deferred mirrors", 15.0, manager.retry_mirrors),
     ]

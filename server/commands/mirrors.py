@@ -1,0 +1,81 @@
+"""`mirrors`: copies of balances in other tables, compared and put right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .proof import mismatch
+from .running import BAD_ANSWER, GOOD, actor, with_ledger
+
+if TYPE_CHECKING:
+    from ..ledger import BalanceManager
+    from ..ledger.verify import Report
+
+_in_book = click.option("--book", "in_book", metavar="BOOK", help="Only this book.")
+
+
+@click.group()
+def mirrors() -> None:
+    """
+    Compare the copies of balances in other tables with the ledger, or put them right.
+
+    \b
+    tallywire mirrors check
+    tallywire mirrors sync --book main
+    """
+
+
+@mirrors.command()
+@_in_book
+@click.pass_context
+def check(ctx: click.Context, in_book: str | None) -> None:
+    """
+    Report every row that does not say what the ledger says; exit 1 where there is one.
+
+    Each is a line: MISMATCH MIRROR=LEDGER account stored actual difference; without a row,
+    stored and difference are "-".
+
+    \b
+    tallywire mirrors check
+    """
+
+    async def work(manager: BalanceManager) -> int:
+        errors = 0
+        async for page in manager.mirrors.check(book=in_book):
+            errors += len(page)
+            for found in page:
+                click.echo(mismatch(found))
+        return errors
+
+    errors = with_ledger(work)
+    click.echo(f"discrepancies {errors}", err=True)
+    ctx.exit(BAD_ANSWER if errors else GOOD)
+
+
+@mirrors.command()
+@_in_book
+@click.pass_context
+def sync(ctx: click.Context, in_book: str | None) -> None:
+    """
+    Put every row right: book what others wrote where the mirror adopts, else write over it.
+
+    What is not right then (no row, a row that cannot be written, a mirror in shadow mode) is a
+    line as of `check`, and the exit is 1. It may be stopped and run again.
+
+    \b
+    tallywire mirrors sync --book game:42
+    """
+
+    async def work(manager: BalanceManager) -> Report:
+        return await manager.sync_balances(book=in_book, actor=actor())
+
+    report = with_ledger(work)
+    for found in report.details:
+        click.echo(mismatch(found))
+    click.echo(
+        f"checked {report.checked}, put right {report.synced}, discrepancies {report.errors}",
+        err=True,
+    )
+    ctx.exit(BAD_ANSWER if report.errors else GOOD)

@@ -1,0 +1,107 @@
+"""Putting mirrors right: what others wrote is booked or written over, what is missing written."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from .batch import Outcome
+from .catalog import Catalog
+from .changes import Change, Details, meet_mirrors, repair_account
+from .database import Database
+from .errors import Overloaded
+from .invariants import Discrepancy
+from .mirror_check import ACCOUNTS_PER_PAGE, MirrorCheck, MirrorPage
+from .mirror_copies import Copy
+from .mirror_rows import MirrorRows
+from .transaction_types import TransactionTypes
+from .verify import MOST_DETAILS, Report
+
+Submit = Callable[[Sequence[Change]], Awaitable[tuple[Outcome, ...]]]
+
+
+class MirrorSync:
+    """
+    Puts rows right through the committer, page by page, under the locks of its batches: what was
+    right when it got there stays, so it may be stopped anywhere and run again.
+    """
+
+    def __init__(
+        self, database: Database, check: MirrorCheck, submit: Submit, types: TransactionTypes
+    ) -> None:
+        """submit: commits changes independently, an outcome each."""
+        self._database = database
+        self._check = check
+        self._submit = submit
+        self._types = types
+        self._rows = MirrorRows(database.dialect)
+
+    async def sync(
+        self, *, user_id: str | None = None, book: str | None = None, actor: str = "system"
+    ) -> Report:
+        """
+        Put the rows of all accounts, or those of one user or book, right; what is not right
+        then is in the report. Raises UnknownBook, Overloaded.
+        """
+        checked = synced = errors = 0
+        details: list[Discrepancy] = []
+        async for page in self._check.pages(user_id=user_id, book=book):
+            checked += len(page.copies)
+            left = await self._put_right(page, actor)
+            found = left.discrepancies()
+            synced += len(page.discrepancies()) - len(found)
+            errors += len(found)
+            details += found[: MOST_DETAILS - len(details)]
+        return Report(checked=checked, synced=synced, fixed=0, errors=errors, details=details)
+
+    async def retry_deferred(self, catalog: Callable[[], Catalog]) -> None:
+        """Write what could not be written before, where it can be now; not while paused."""
+        after = (0, 0)
+        while not catalog().paused:
+            async with self._database.read() as connection:
+                places = await self._rows.deferred(connection, after, ACCOUNTS_PER_PAGE)
+            if not places:
+                return
+            after = places[-1]
+            page = await self._check.page_of(sorted({account for _, account in places}))
+            await self._put_right(page, "system")
+
+    async def _put_right(self, page: MirrorPage, actor: str) -> MirrorPage:
+        """Put a page's rows right; the page as it is then."""
+        by_account: dict[int, list[Copy]] = {}
+        for copy in page.copies:
+            by_account.setdefault(copy.account_id, []).append(copy)
+        wrong = {
+            id_: copies
+            for id_, copies in by_account.items()
+            if any(_lacks_something(copy) for copy in copies)
+        }
+        changes = [
+            self._change(copies, page.catalog, actor)
+            for copies in wrong.values()
+            if any(_lacks_something(c) and c.mirror.writes and c.exists for c in copies)
+        ]
+        if not changes:
+            return page
+        for outcome in await self._submit(changes):
+            if isinstance(outcome, Overloaded):
+                raise outcome
+        left = await self._check.page_of(list(wrong))
+        left.unreadable = page.unreadable
+        return left
+
+    def _change(self, copies: Sequence[Copy], catalog: Catalog, actor: str) -> Change:
+        """What puts one account's rows right."""
+        drifted = [copy for copy in copies if copy.mirror.writes and copy.has_drifted]
+        # A repair takes no row's word: not where one of them may bring a difference to book.
+        if not drifted or any(copy.mirror.adopts for copy in copies):
+            return meet_mirrors(copies[0].account)
+        details = Details(
+            description="Mirrors written anew",
+            metadata={"mirrors": [copy.mirror.name for copy in drifted]},
+            actor=actor,
+        )
+        return repair_account(catalog, self._types["repair"], copies[0].account, details=details)
+
+
+def _lacks_something(copy: Copy) -> bool:
+    return not copy.is_right or (copy.state is not None and copy.state.failure is not None)

@@ -1,0 +1,163 @@
+"""Registering a mirror: what the database says of the table, its column and its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    CHAR,
+    BigInteger,
+    Connection,
+    Float,
+    Inspector,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    Uuid,
+    inspect,
+)
+from sqlalchemy.types import TypeEngine
+
+from . import schema
+from .catalog import Catalog
+from .changes import check_text
+from .errors import InvalidRequest
+from .migrations import VERSION_TABLE
+from .mirrors import KeyColumn, Mirror, MirrorOptions, check_options, check_places
+
+LONGEST_NAME = 64
+
+_KINDS = ("integer", "decimal")
+
+
+def describe(connection: Connection, catalog: Catalog, name: str, options: MirrorOptions) -> Mirror:
+    """
+    The mirror that `options` ask for, its id still 0. Raises InvalidRequest where the
+    database has no such table, column or key or they do not fit; UnknownAsset, UnknownBook.
+    """
+    if not check_text(name, "name", LONGEST_NAME):
+        raise InvalidRequest("a mirror has a name", pointer="/name")
+    table, column, key = options["table"], options["column"], options["key"]
+    book, value = options.get("book", "main"), options.get("value", "balance")
+    on_failure, on_drift = options.get("on_failure", "abort"), options.get("on_drift", "adopt")
+    mode = options.get("mode", "write")
+    check_options(value=value, on_failure=on_failure, on_drift=on_drift, mode=mode)
+    check_places(book, key)
+    if "{" not in book and catalog.book(book).side == "debit" and value == "available":
+        raise InvalidRequest("a debit book has no available", pointer="/value")
+    asset = catalog.asset(options["asset"])
+    inspector: Inspector = inspect(connection)
+    columns = _columns(inspector, table)
+    kind = _kind(columns, column, options.get("kind"), asset.scale)
+    key_columns = tuple(
+        KeyColumn(each, _key_type(connection.dialect.name, columns, each), template)
+        for each, template in key.items()
+    )
+    _check_unique(inspector, table, set(key))
+    if column in key:
+        raise InvalidRequest("the mirrored column is part of the key", pointer="/column")
+    return Mirror(
+        id=0,
+        name=name,
+        table=table,
+        column=column,
+        kind=kind,
+        key=key_columns,
+        book=book,
+        asset=asset.code,
+        value=value,
+        on_failure=on_failure,
+        on_drift=on_drift,
+        mode=mode,
+    )
+
+
+def _place(table: str) -> tuple[str, str | None]:
+    """The name of a table and its schema."""
+    of_schema, _, name = table.rpartition(".")
+    return name, of_schema or None
+
+
+def _columns(inspector: Inspector, table: str) -> Mapping[str, TypeEngine[Any]]:
+    if not isinstance(table, str) or not table or table.count(".") > 1:
+        raise InvalidRequest(
+            "table is a table's name, perhaps with its schema and a dot", pointer="/table"
+        )
+    name, of_schema = _place(table)
+    if of_schema in (None, inspector.default_schema_name) and (
+        name in schema.metadata.tables or name == VERSION_TABLE
+    ):
+        raise InvalidRequest(f"{table!r} is the ledger's own", pointer="/table")
+    if not inspector.has_table(name, of_schema):
+        raise InvalidRequest(f"there is no table {table!r}", pointer="/table")
+    return {each["name"]: each["type"] for each in inspector.get_columns(name, of_schema)}
+
+
+def _kind(
+    columns: Mapping[str, TypeEngine[Any]], column: str, wanted: str | None, scale: int
+) -> Any:
+    """The kind of the column; raises InvalidRequest where it cannot hold the amounts exactly."""
+    type_ = _type(columns, column, "/column")
+    decimals: int | None
+    if isinstance(type_, Integer):
+        found, decimals = "integer", 0
+    elif isinstance(type_, Numeric) and not isinstance(type_, Float):
+        found, decimals = "decimal", type_.scale
+    else:
+        raise InvalidRequest(
+            f"{column!r} is neither an integer nor a decimal column", pointer="/column"
+        )
+    kind = found if wanted is None else wanted
+    if kind not in _KINDS:
+        raise InvalidRequest("a mirror's kind is integer or decimal", pointer="/kind")
+    if kind == "decimal" and decimals is not None and decimals < scale:
+        raise InvalidRequest(
+            f"{column!r} has {decimals} decimals and the asset {scale}", pointer="/column"
+        )
+    return kind
+
+
+def _key_type(dialect: str, columns: Mapping[str, TypeEngine[Any]], column: str) -> str:
+    """The SQL type that a parameter is cast to, so that the column's index is used."""
+    type_ = _type(columns, column, "/key")
+    if dialect == "sqlite":
+        # The column's affinity reads the text.
+        return "text"
+    if isinstance(type_, Integer):
+        if isinstance(type_, SmallInteger):
+            return "smallint"
+        return "bigint" if isinstance(type_, BigInteger) else "integer"
+    if isinstance(type_, Uuid):
+        return "uuid"
+    if type_.__visit_name__ == "CITEXT":
+        return "citext"
+    if isinstance(type_, String):
+        return "bpchar" if isinstance(type_, CHAR) else "text"
+    raise InvalidRequest(
+        f"the key's {column!r} is neither an integer, a text nor a UUID", pointer="/key"
+    )
+
+
+def _type(columns: Mapping[str, TypeEngine[Any]], column: str, pointer: str) -> TypeEngine[Any]:
+    if column not in columns:
+        raise InvalidRequest(f"there is no column {column!r}", pointer=pointer)
+    return columns[column]
+
+
+def _check_unique(inspector: Inspector, table: str, key: set[str]) -> None:
+    """Raise InvalidRequest where the columns `key` could find more than one row."""
+    name, of_schema = _place(table)
+    unique = [inspector.get_pk_constraint(name, of_schema)["constrained_columns"]]
+    unique += [each["column_names"] for each in inspector.get_unique_constraints(name, of_schema)]
+    for index in inspector.get_indexes(name, of_schema):
+        options = index.get("dialect_options", {})
+        partial = any(option.endswith("_where") for option in options)
+        if index["unique"] and not partial and "expressions" not in index:
+            unique.append([str(column) for column in index["column_names"]])
+    if not any(columns and set(columns) <= key for columns in unique):
+        raise InvalidRequest(
+            f"{table!r} has no primary or unique key among {', '.join(sorted(key)) or 'none'}",
+            pointer="/key",
+        )
