@@ -29,6 +29,7 @@ from .updates import Committed
 STATE_COLUMNS = StoredState._fields
 _HOLD_COLUMNS = tuple(column.name for column in schema.holds.columns)
 _ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
+_NAME_COLUMNS = ("name", "book", "owner", "asset")
 ENTRY_COLUMNS = (
     "seq",
     *(name for name in STATE_COLUMNS if name not in ("seq", "digest")),
@@ -123,22 +124,26 @@ class Journal:
         Make empty accounts, in name order so that two writers cannot deadlock; returns the ids
         of those that this transaction made.
         """
-        made: dict[str, int] = {}
-        for key in sorted(keys, key=lambda key: key.name):
-            row = (
-                await connection.execute(
-                    text(
-                        "INSERT INTO accounts (name, book, owner, asset, balance, held, total_in,"
-                        " total_out, status, seq, digest) VALUES (:name, :book, :owner, :asset,"
-                        " 0, 0, 0, 0, 'active', 0, :digest)"
-                        " ON CONFLICT (name) DO NOTHING RETURNING id"
-                    ),
-                    {"name": key.name, "digest": GENESIS, **key._asdict()},
-                )
-            ).one_or_none()
-            if row is not None:
-                made[key.name] = row.id
-        return made
+        new = sorted(keys, key=lambda key: key.name)
+        if self._sqlite:
+            columns = ", ".join(f"json_extract(value, '$[{i}]')" for i in range(4))
+            source = f"SELECT {columns} FROM json_each(:new)"
+            parameters: dict[str, Any] = {"new": _json([(key.name, *key) for key in new])}
+        else:
+            arrays = ", ".join(f"CAST(:{column} AS text[])" for column in _NAME_COLUMNS)
+            source = f"SELECT * FROM unnest({arrays})"
+            parameters = {column: [getattr(key, column) for key in new] for column in _NAME_COLUMNS}
+        names = ", ".join(_NAME_COLUMNS)
+        rows = await connection.execute(
+            text(
+                f"WITH new({names}) AS ({source}) INSERT INTO accounts ({names}, balance, held,"
+                " total_in, total_out, status, seq, digest)"
+                f" SELECT {names}, 0, 0, 0, 0, 'active', 0, '{GENESIS}' FROM new WHERE 1 = 1"
+                " ON CONFLICT (name) DO NOTHING RETURNING name, id"
+            ),
+            parameters,
+        )
+        return {row.name: row.id for row in rows}
 
     # Locking, and what may be looked up only behind the locks
 

@@ -9,6 +9,7 @@ statement by statement (READ COMMITTED), and writers exclude each other by row l
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from .loop import Process, SimulatedLoop
 from .trace import Trace
 
 IDLE_IN_TRANSACTION = 5.0
+_NEW_ACCOUNTS = "WITH new(name,"
 
 Row = tuple[Any, ...]
 
@@ -216,8 +218,8 @@ class SimulatedPostgres:
             return self._read(session, sql, values)
         for row in _rows_locked_by(sql, values, many):
             await self._lock(session, row)
-        if sql.startswith("INSERT INTO accounts (name,"):
-            sql = self._with_id(sql)
+        if sql.startswith(_NEW_ACCOUNTS):
+            sql = self._with_ids(sql, len(_new_accounts(values)))
         return self._write(session, sql, values, many)
 
     async def _lock(self, session: Session, row: str) -> None:
@@ -274,11 +276,11 @@ class SimulatedPostgres:
         session.in_transaction = session.failed = session.commit_is_due = False
         self.locks.release(session.number)
 
-    def _with_id(self, sql: str) -> str:
+    def _with_ids(self, sql: str, count: int) -> str:
         """A sequence gives ids once, whoever commits first."""
-        self._account_ids += 1
-        return sql.replace("(name,", "(id, name,", 1).replace(
-            "VALUES (", f"VALUES ({self._account_ids}, ", 1
+        first, self._account_ids = self._account_ids, self._account_ids + count
+        return sql.replace("INTO accounts (name,", "INTO accounts (id, name,").replace(
+            "SELECT name,", f"SELECT {first} + row_number() OVER (ORDER BY name), name,"
         )
 
     def _terminate(self, number: int) -> None:
@@ -302,10 +304,15 @@ class SimulatedPostgres:
 
 def _rows_locked_by(sql: str, values: Any, many: bool) -> Sequence[str]:
     """The rows that an INSERT or UPDATE of the write path locks."""
-    if sql.startswith("INSERT INTO accounts"):
-        return [f"account {values[0]}"]
+    if sql.startswith(_NEW_ACCOUNTS):
+        return [f"account {name}" for name in _new_accounts(values)]
     if sql.startswith("UPDATE accounts"):
         return [f"accounts {row[-1]}" for row in (values if many else [values])]
     if sql.startswith("UPDATE clock"):
         return [CLOCK]
     return []
+
+
+def _new_accounts(values: Any) -> list[str]:
+    """The names of the accounts that a statement would make, in its order."""
+    return [name for name, *_ in json.loads(values[0])]
