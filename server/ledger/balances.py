@@ -19,6 +19,7 @@ from .digest import GENESIS
 from .errors import InvalidCursor, InvalidRequest
 from .journal import STATE_COLUMNS, Journal
 from .money import format_amount
+from .openings import OPENING, opening_key
 from .views import balance_view
 
 _STATE = ", ".join(f"a.{name}" for name in STATE_COLUMNS)
@@ -40,6 +41,17 @@ class Snapshot(Struct, frozen=True):
     epoch: str
     position: int
     balances: Mapping[str, list[bytes]]
+
+
+class Opened(Struct, frozen=True):
+    """
+    How an account stands to its opening balance. moved: whether any money ever moved there or
+    was held; opening: what its opening balance moved (minor units, credit-positive), or None.
+    """
+
+    account: Account
+    moved: bool
+    opening: int | None
 
 
 class MonitorTotals(Struct, frozen=True):
@@ -108,6 +120,42 @@ class BalanceReader:
             accounts = [account for account in states if book in (None, account.key.book)]
             catalog = await self._catalog_of(connection, accounts)
         return _snapshot(head.epoch, at, [user_id], accounts, catalog)
+
+    async def opened(self, keys: Sequence[AccountKey]) -> dict[AccountKey, Opened]:
+        """How those of the user accounts `keys` that exist stand to their opening balances."""
+        sets = Sets(self._database.dialect)
+        wanted = sets.among("wanted", "text")
+        names = sets.parameter([key.name for key in keys])
+        opening_keys = sets.parameter([opening_key(key).key for key in keys])
+        async with self._database.read() as connection:
+            # The states first: an opening that comes between the two is then seen as one.
+            states = (
+                await connection.execute(
+                    text(
+                        f"SELECT a.id, a.book, a.owner, a.asset, {_STATE}, EXISTS (SELECT 1 FROM"
+                        " postings p WHERE p.account_id = a.id AND (p.amount <> 0 OR"
+                        f" p.held_change <> 0)) FROM accounts a WHERE a.name {wanted}"
+                    ),
+                    {"wanted": names},
+                )
+            ).all()
+            openings = (
+                await connection.execute(
+                    text(
+                        "SELECT p.account_id, p.amount FROM transactions t JOIN postings p"
+                        " ON p.position = t.position WHERE t.key IS NOT NULL"
+                        f" AND t.key_namespace = '{OPENING}' AND t.key_principal = '{OPENING}'"
+                        f" AND t.key {wanted}"
+                    ),
+                    {"wanted": opening_keys},
+                )
+            ).all()
+        amounts: dict[int, int] = {row[0]: row[1] for row in openings}
+        found: dict[AccountKey, Opened] = {}
+        for *state, moved in states:
+            account = _account(state)
+            found[account.key] = Opened(account, bool(moved), amounts.get(account.id))
+        return found
 
     async def heads_fit(
         self, user_id: str, position: int, heads: Mapping[str, tuple[int, str]]

@@ -128,7 +128,7 @@ class Journal:
         if self._sqlite:
             columns = ", ".join(f"json_extract(value, '$[{i}]')" for i in range(4))
             source = f"SELECT {columns} FROM json_each(:new)"
-            parameters: dict[str, Any] = {"new": _json([(key.name, *key) for key in new])}
+            parameters: dict[str, Any] = {"new": self._set([(key.name, *key) for key in new])}
         else:
             arrays = ", ".join(f"CAST(:{column} AS text[])" for column in _NAME_COLUMNS)
             source = f"SELECT * FROM unnest({arrays})"

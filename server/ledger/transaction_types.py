@@ -139,7 +139,11 @@ BUILT_IN = (
         role="superadmin",
     ),
     TransactionType(
-        name="opening_balance", direction="either", counter="@opening", role="superadmin"
+        name="opening_balance",
+        direction="either",
+        counter="@opening",
+        role="superadmin",
+        passes_floor=True,
     ),
     ADOPTION,
     TransactionType(
