@@ -8,7 +8,17 @@ from typing import NoReturn
 
 import click
 
-from .commands import catalog, mirrors, pausing, proof, schema, serving, tokens, watching
+from .commands import (
+    catalog,
+    mirrors,
+    opening,
+    pausing,
+    proof,
+    schema,
+    serving,
+    tokens,
+    watching,
+)
 from .commands.running import COULD_NOT_RUN, GOOD, CannotRun
 
 
@@ -56,6 +66,7 @@ def _known(error: Exception) -> str | None:
         tokens.token,
         catalog.asset,
         catalog.book,
+        opening.import_balances,
         proof.verify,
         mirrors.mirrors,
         pausing.pause,

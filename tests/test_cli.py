@@ -26,6 +26,7 @@ COMMANDS = [
     "token",
     "asset",
     "book",
+    "import-balances",
     "verify",
     "pause",
     "resume",

@@ -58,7 +58,7 @@ class ImportedBook(NamedTuple):
 class Refused(NamedTuple):
     """A row that is not booked: its number in the source, what stands there, and why."""
 
-    number: int
+    row: int
     user: str
     balance: str
     reason: str
@@ -205,6 +205,7 @@ class _Booking:
         self._actor = actor
         self._clock = clock
         self._refused = refused
+        self._refusals: list[Refused] = []
 
     async def book(self, rows: Sequence[StagedRow]) -> None:
         """Book `rows`, and read back what the ledger then holds for them."""
@@ -246,6 +247,9 @@ class _Booking:
         for opening in waiting:
             self._refuse(opening.row, "the account changes while it is being opened")
         await self._read_back(accepted)
+        for refusal in sorted(self._refusals):
+            self._refused(refusal)
+        self._refusals.clear()
 
     def _replay(self, opening: _Opening, stored: int) -> bool:
         """Whether `opening` is what was booked before (`stored`, credit-positive)."""
@@ -312,7 +316,7 @@ class _Booking:
             self._totals.unreadable += 1
         else:
             self._totals.refused.add(row.minor)
-        self._refused(Refused(row.number, row.shown_user, row.shown_balance, reason))
+        self._refusals.append(Refused(row.number, row.shown_user, row.shown_balance, reason))
 
 
 def _read(row: SourceRow, scale: int) -> StagedRow:

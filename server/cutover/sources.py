@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from sqlalchemy import ColumnClause, Connection, Select, column, inspect, quoted_name, select, table
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..ledger.database import normalise_url, reason
+from ..ledger.database import Database, normalise_url, reason
 from ..ledger.errors import LedgerError
 
 _PAGE = 1000
-_CONNECT_SECONDS = 5
 _MOST_NAMES = 30
 
 SourceRow = tuple[int, object, object]
@@ -45,7 +43,7 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class TableSource:
     """
-    Two columns of a table or view, read by one statement on a connection that cannot write.
+    Two columns of a table or view, read by one statement and so as of one moment.
 
     url: as DATABASE_URL; table: its name, or ``schema.name``; names are matched exactly.
     """
@@ -62,19 +60,20 @@ class TableSource:
 
     async def pages(self) -> AsyncIterator[list[SourceRow]]:
         """All rows as (number from 1, user id, balance). Raises CannotRead, DatabaseUnavailable."""
-        engine = _read_only_engine(self.url)
+        _check_file(self.url)
+        database = Database(self.url, readers=1)
         try:
-            async with engine.connect() as connection:
+            async with database.read() as connection:
                 with warnings.catch_warnings():
                     # Types that SQLAlchemy does not know are none of our business here.
                     warnings.simplefilter("ignore", SAWarning)
                     statement = await connection.run_sync(self._statement)
                 async for page in _numbered(connection, statement):
                     yield page
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except SQLAlchemyError as error:
             raise CannotRead(f"cannot read table {self.table}: {reason(error)}") from error
         finally:
-            await engine.dispose()
+            await database.close()
 
     def _statement(self, connection: Connection) -> Select[Any]:
         inspector = inspect(connection)
@@ -150,26 +149,12 @@ async def _numbered(
             number += len(rows)
 
 
-def _read_only_engine(url: str) -> AsyncEngine:
+def _check_file(url: str) -> None:
+    """Raise CannotRead where `url` is that of a SQLite file that is not there: none is made."""
     parsed = normalise_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        file = Path(str(parsed.database))
-        if not file.is_file():
-            raise CannotRead(f"there is no database at {file}")
-        read_only = parsed.set(
-            database=f"file:{quote(str(file.absolute()))}", query={"mode": "ro", "uri": "true"}
-        )
-        return create_async_engine(read_only)
-    return create_async_engine(
-        parsed,
-        connect_args={
-            "server_settings": {
-                "application_name": "tallywire import",
-                "default_transaction_read_only": "on",
-            },
-            "timeout": _CONNECT_SECONDS,
-        },
-    )
+    file = Path(str(parsed.database))
+    if parsed.get_backend_name() == "sqlite" and not file.is_file():
+        raise CannotRead(f"there is no database at {file}")
 
 
 def _listed(names: list[str]) -> str:
