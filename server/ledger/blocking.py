@@ -189,6 +189,10 @@ class SyncBalanceManager:
     statement = _blocking(BalanceManager.statement)
     history = _blocking(BalanceManager.history)
     verify = _blocking(BalanceManager.verify)
+    register_mirror = _blocking(BalanceManager.register_mirror)
+    unregister_mirror = _blocking(BalanceManager.unregister_mirror)
+    sync_balances = _blocking(BalanceManager.sync_balances)
+    retry_mirrors = _blocking(BalanceManager.retry_mirrors)
 
     def prepare(self, build: Callable[[Catalog], Made]) -> Made:
         """See `BalanceManager.prepare`."""
