@@ -26,7 +26,7 @@ from tallywire.ledger.rules import Decision, decide
 from .conftest import ManualClock
 
 ZONES = ("UTC", "Asia/Ho_Chi_Minh", "America/New_York", "Pacific/Kiritimati")
-KINDS = {"deposit": 1, "withdrawal": -1, "charge": -1, "adjustment": 0}
+KINDS = {"deposit": 1, "withdrawal": -1, "charge": -1, "adjustment": 0, "reversal": 0}
 COUNTED = ("deposit", "withdrawal", "charge")
 DAY = timedelta(days=1)
 
@@ -35,7 +35,10 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Ask:
-    """One change to be: booked `after` the one before, effective `ago` before that."""
+    """
+    One change to be: booked `after` the one before, effective `ago` before that. A reversal is
+    effective as it is booked, and its `amount` picks what it undoes.
+    """
 
     after: timedelta
     ago: timedelta | None
@@ -44,57 +47,69 @@ class Ask:
     category: Any
 
 
+@dataclass(frozen=True)
+class Happened:
+    """One entry: the day that the calendar showed, and what it added to each total."""
+
+    on: date
+    kind: str
+    category: Any
+    amount: int
+    total_in: int
+    total_out: int
+
+
 @dataclass
 class Model:
     """What happened in one account: no instants of days, only what the calendar showed."""
 
     zone: ZoneInfo
-    happened: list[tuple[date, str, Any, int]] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+    reversible: list[tuple[str, Happened]] = field(default_factory=list)
 
     def shown(self, moment: datetime) -> date:
         return moment.astimezone(self.zone).date()
 
     def before(self, day: date) -> tuple[int, int, int] | None:
         """Balance and totals by what was shown on an earlier day; None where nothing was."""
-        earlier = [(kind, amount) for on, kind, _, amount in self.happened if on < day]
-        counted = [amount for kind, amount in earlier if kind in COUNTED]
+        earlier = [each for each in self.happened if each.on < day]
+        if not earlier:
+            return None
         return (
-            (
-                sum(amount for _, amount in earlier),
-                sum(a for a in counted if a > 0),
-                -sum(a for a in counted if a < 0),
-            )
-            if earlier
-            else None
+            sum(each.amount for each in earlier),
+            sum(each.total_in for each in earlier),
+            sum(each.total_out for each in earlier),
         )
 
     def movements(self, first: date, last: date) -> dict[tuple[str, Any], tuple[int, int]]:
         counts: Counter[tuple[str, Any]] = Counter()
         sums: dict[tuple[str, Any], int] = defaultdict(int)
-        for on, kind, category, amount in self.happened:
-            if first <= on <= last:
-                counts[kind, category] += 1
-                sums[kind, category] += amount
+        for each in self.happened:
+            if first <= each.on <= last:
+                counts[each.kind, each.category] += 1
+                sums[each.kind, each.category] += each.amount
         return {key: (counts[key], sums[key]) for key in counts}
 
+
+FIRST = Ask(timedelta(hours=30), timedelta(hours=29), "deposit", 7, None)
 
 asks = st.lists(
     st.builds(
         Ask,
-        after=st.timedeltas(timedelta(0), timedelta(hours=30)),
-        ago=st.none() | st.timedeltas(timedelta(0), timedelta(hours=80)),
+        after=st.timedeltas(timedelta(0), timedelta(hours=24)),
+        ago=st.none() | st.timedeltas(timedelta(0), timedelta(hours=60)),
         kind=st.sampled_from(list(KINDS)),
         amount=st.integers(1, 9) | st.integers(1, LARGEST // 16),
         category=st.sampled_from([None, "rent", 'é, "q"', ""]),
     ),
     min_size=1,
-    max_size=9,
+    max_size=6,
 )
 
 periods = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=4)
 
 on_each_database = settings(
-    max_examples=20,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -133,9 +148,12 @@ async def happen(
     manager: BalanceManager, clock: ManualClock, model: Model, user: str, book: str, ask: Ask
 ) -> None:
     clock.at += ask.after
+    if ask.kind == "reversal":
+        await undo(manager, model, model.shown(clock.at), ask.amount)
+        return
     sign = KINDS[ask.kind] or (-1 if ask.amount % 2 else 1)
     effective = None if ask.ago is None else clock.at - ask.ago
-    await manager.update_balance(
+    receipt = await manager.update_balance(
         user,
         str(sign * ask.amount),
         ask.kind,
@@ -144,12 +162,30 @@ async def happen(
         book=book,
         effective_at=effective,
     )
-    day = model.shown(effective or clock.at)
-    model.happened.append((day, ask.kind, ask.category, sign * ask.amount))
+    counted = sign * ask.amount if ask.kind in COUNTED else 0
+    entry = Happened(
+        model.shown(effective or clock.at),
+        ask.kind,
+        ask.category,
+        sign * ask.amount,
+        max(counted, 0),
+        max(-counted, 0),
+    )
+    model.happened.append(entry)
+    model.reversible.append((receipt.transaction_id, entry))
+
+
+async def undo(manager: BalanceManager, model: Model, today: date, pick: int) -> None:
+    """Reverse one of what can be reversed yet, where there is any."""
+    if model.reversible:
+        id_, entry = model.reversible.pop(pick % len(model.reversible))
+        await manager.reverse(id_, "undone")
+        undone = (-entry.amount, -entry.total_in, -entry.total_out)
+        model.happened.append(Happened(today, "reversal", None, *undone))
 
 
 def around(model: Model) -> list[date]:
-    days = [day for day, *_ in model.happened]
+    days = [each.on for each in model.happened]
     span = (max(days) - min(days)).days
     return [min(days) + n * DAY for n in range(-1, span + 3)]
 
@@ -165,6 +201,7 @@ async def test_what_counts_is_the_day_that_the_calendar_showed(
 ) -> None:
     book, user, model = await new_book(manager, zone), f"u-{next(_numbers)}", Model(ZoneInfo(zone))
     to_the_next_change_of_clocks(clock, model.zone)
+    await happen(manager, clock, model, user, book, FIRST)
     for ask in asked:
         await happen(manager, clock, model, user, book, ask)
     days = around(model)
@@ -198,6 +235,7 @@ async def test_a_closed_period_never_changes(
 ) -> None:
     book, user, model = await new_book(manager, zone), f"u-{next(_numbers)}", Model(ZoneInfo(zone))
     to_the_next_change_of_clocks(clock, model.zone)
+    await happen(manager, clock, model, user, book, FIRST)
     for ask in asked:
         await happen(manager, clock, model, user, book, ask)
     days = around(model)
@@ -208,18 +246,17 @@ async def test_a_closed_period_never_changes(
 
     async def seen() -> list[Any]:
         return [
-            await manager.statement(user, from_=days[0], to=day, book=book)
-            for day in days
-            if day <= closed
-        ] + [
-            (await manager.reader.balances_before(user, day, book=book)).balances
-            for day in days
-            if day <= closed + DAY
+            await manager.statement(user, from_=days[0], to=closed, book=book),
+            await manager.statement(user, from_=days[0], to=min(days[0] + DAY, closed), book=book),
+            await manager.statement(user, from_=closed, to=closed, book=book),
+            (await manager.reader.balances_before(user, closed + DAY, book=book)).balances,
+            (await manager.reader.balances_before(user, closed, book=book)).balances,
         ]
 
     before = await seen()
     for ask in later:
-        effective = clock.at + ask.after - (ask.ago or timedelta(0))
+        ago = timedelta(0) if ask.ago is None or ask.kind == "reversal" else ask.ago
+        effective = clock.at + ask.after - ago
         happened = len(model.happened)
         if model.shown(effective) <= closed:
             with pytest.raises(InvalidRequest, match="closed through"):
