@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tallywire.ledger import BalanceManager, batch, open_ledger
 from tallywire.ledger.errors import Conflict, InvalidCursor, InvalidRequest, UnknownBook
@@ -111,6 +111,8 @@ periods = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=4
 on_each_database = settings(
     max_examples=15,
     deadline=None,
+    # An example is short, and each step of shrinking it would be a journal of its own.
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
