@@ -192,5 +192,29 @@ def test_a_csv_field_comes_back_as_it_was() -> None:
     assert text.startswith('a,"b ""c""","d\r\ne"\r\n')
 
 
+async def test_what_moves_no_money_goes_on_in_a_closed_book(edge: Edge) -> None:
+    made = await edge.fund("alice", "9")
+    today = {"closed_through": "2031-05-01"}
+    assert (await edge.call("PUT", "/v1/admin/books/main", json=today)).status_code == 200
+    money = {"user_id": "alice", "asset": "USDT", "amount": "1"}
+    for path, body in (
+        ("/v1/deposits", money),
+        (f"/v1/transactions/{made['transaction_id']}/reversal", {"description": "why"}),
+    ):
+        answer = await edge.post(path, body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+        assert "closed through 2031-05-01" in answer.json()["detail"]
+    account = {"book": "main", "user_id": "alice", "asset": "BTC"}
+    assert (await edge.post("/v1/admin/accounts", account)).status_code == 201
+    limit = await edge.call("PATCH", "/v1/admin/accounts/main/alice/USDT", json={"floor": "-5"})
+    assert limit.status_code == 201
+    assert (await edge.post("/v1/holds", money)).status_code == 201
+    statement = await edge.get("/v1/users/alice/statements?from=2031-05-01&to=2031-05-01")
+    (only,) = statement.json()["accounts"]
+    assert only["movements"] == [_movement("deposit", None, 1, "9.000000")]
+    edge.clock.forward(24 * 3600)
+    assert (await edge.post("/v1/deposits", money)).status_code == 201
+
+
 def _movement(kind: str, category: str | None, count: int, amount: str) -> dict[str, Any]:
     return {"change_type": kind, "category": category, "count": count, "amount": amount}
