@@ -151,7 +151,10 @@ def _check_unique(inspector: Inspector, table: str, key: set[str]) -> None:
     name, of_schema = _place(table)
     unique = [inspector.get_pk_constraint(name, of_schema)["constrained_columns"]]
     unique += [each["column_names"] for each in inspector.get_unique_constraints(name, of_schema)]
-    for index in inspector.get_indexes(name, of_schema):
+    # SQLite names no constraint for a column that is declared UNIQUE, but has an index for it.
+    sqlite = inspector.dialect.name == "sqlite"
+    automatic = {"include_auto_indexes": True} if sqlite else {}
+    for index in inspector.get_indexes(name, of_schema, **automatic):
         options = index.get("dialect_options", {})
         partial = any(option.endswith("_where") for option in options)
         if index["unique"] and not partial and "expressions" not in index:
