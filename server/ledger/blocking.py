@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -110,9 +110,10 @@ class SyncBalanceManager:
             self._closing = True
             asked = set(self._asked)
         wait(asked)
-        if self._thread.is_alive():
+        # The loop is closed already where somebody else closes too.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+        self._thread.join()
         atexit.unregister(self.close)
 
     def run(self, ask: Callable[[BalanceManager], Awaitable[Made]]) -> Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -49,6 +50,9 @@ _CONNECT_SECONDS = 5
 _WRITER_COMMAND_SECONDS = 8
 _READER_COMMAND_SECONDS = 65
 
+# Of libpq's parameters those that are translated, and what the driver takes by itself.
+_POSTGRES_PARAMETERS = {"options", "sslmode", *inspect.signature(asyncpg.connect).parameters}
+
 _SCHEMES = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
@@ -81,6 +85,12 @@ def normalise_url(url: str) -> URL:
         raise DatabaseUnavailable("the ledger needs a SQLite file, not a database in memory")
     if driver == "postgresql+asyncpg" and not parsed.database:
         raise DatabaseUnavailable("the database URL names no database")
+    if driver == "postgresql+asyncpg":
+        unknown = sorted(parsed.query.keys() - _POSTGRES_PARAMETERS)
+        if unknown:
+            raise DatabaseUnavailable(
+                f"the database URL has parameters that are not supported: {', '.join(unknown)}"
+            )
     return parsed.set(drivername=driver)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,8 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
-from ..conftest import RunTallywire
+from ..conftest import RunTallywire, StartServer
 from ..ledger.raw import execute, rows
 from .shops import ORDERS, ROOT, Shop
 
@@ -183,6 +185,30 @@ async def test_killed_in_the_middle(shop: Shop, tallywire: RunTallywire) -> None
         assert await balance(client) == 800
     await shop.stop()
     assert tallywire("verify", database_url=shop.database_url).returncode == 0
+
+
+async def test_screens_follow_an_embedded_ledger(
+    empty_sqlite_url: str, tmp_path: Path, server: StartServer
+) -> None:
+    """SCREEN=LEDGER: `tallywire serve` beside the shop shows what the shop's own process booked."""
+    shop = Shop("fastapi_shop", empty_sqlite_url, tmp_path)
+    try:
+        await shop.start()
+        async with httpx.AsyncClient(base_url=shop.base_url, timeout=30) as client:
+            user = await customer(client, "100.00")
+            running = await server(database_url=empty_sqlite_url)
+            async with connect(running.ws_url) as screen:
+                token = running.token(str(user))
+                hello = {"type": "connect", "token": token, "streams": ["balances"]}
+                await screen.send(json.dumps(hello))
+                assert json.loads(await screen.recv())["type"] == "user_balance_init"
+                assert (await order(client, "o-1")).status_code == 201
+                async with asyncio.timeout(20):
+                    update = json.loads(await screen.recv())
+        assert (update["type"], update["change_type"]) == ("balance_update", "purchase")
+        assert update["changes"][0]["balance"] == "80.00"
+    finally:
+        shop.kill9()
 
 
 DJANGO_PROCESS = """

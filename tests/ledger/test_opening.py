@@ -59,6 +59,8 @@ def test_addresses_as_people_write_them(given: str, driver: str) -> None:
         "postgresql://h/",
         "mysql://h/d",
         "postgresql+psycopg2://h/d",
+        "postgresql://h/d?connect_timeout=3",
+        "postgresql://h/d?sslmode=require&channel_binding=require",
         "sqlite+pysqlite:///x.db",
         "sqlite://",
         "sqlite:///",
