@@ -29,7 +29,7 @@ from .mirroring import Mirroring, Stuck
 from .receipts import Receipt
 from .rules import Decision, State, decide
 from .updates import Batch, Committed, encode_updates
-from .views import admin_fields, hold_from_view, own_fields, update_views
+from .views import admin_fields, audit_view, hold_from_view, own_fields, update_views
 
 Outcome = Receipt | LedgerError
 
@@ -377,6 +377,7 @@ class Attempt:
         hashes: list[str] = []
         moves: dict[int, int] = {}
         holds: dict[str, Hold] = {}
+        audited: list[dict[str, Any]] = []
         for position, decision in enumerate(self._accepted.values(), start=clock.position + 1):
             encoded = _encoded(decision, position, created_at, self._catalog)
             columns = _transaction_columns(decision, position, created_at, encoded)
@@ -393,6 +394,9 @@ class Attempt:
             if decision.hold is not None:
                 hold = decision.hold
                 holds[hold.id] = replace(hold, position=hold.position or position)
+            audit = audit_view(decision, created_at, self._catalog)
+            if audit is not None:
+                audited.append(audit)
         first, last = clock.position + 1, clock.position + len(committed)
         seal = batch_seal(clock.seal, first, last, created_at, hashes)
         await self._restore_system_balances()
@@ -400,6 +404,7 @@ class Attempt:
         await self._journal.write_holds(
             self._connection, [(self._ids[hold.key.name], hold) for hold in holds.values()]
         )
+        await self._journal.write_audit(self._connection, audited)
         await self._journal.append(self._connection, transactions, postings)
         await self._journal.advance_clock(self._connection, first, last, created_at, seal)
         return Batch(clock.epoch, first, last, tuple(committed))

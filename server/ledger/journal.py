@@ -8,7 +8,7 @@ Sets of values travel as arrays on PostgreSQL (``unnest``) and as JSON on SQLite
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -345,6 +345,19 @@ class Journal:
             ),
             {"id": id_, "position": position, "balance": balance, "digest": GENESIS},
         )
+
+    async def write_audit(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write rows of the audit, each by its columns' names."""
+        for row in rows:
+            await connection.execute(
+                text(
+                    "INSERT INTO audit (time, actor, action, target, details)"
+                    " VALUES (:time, :actor, :action, :target, :details)"
+                ),
+                row,
+            )
 
     async def append(
         self,

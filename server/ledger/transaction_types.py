@@ -29,6 +29,7 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     lifts_suspension: a recharge does. passes_status: settlement and the like pass suspension,
     freeze and pause. passes_floor: the money has moved already, so no floor can forbid it.
     by_operation: made by an operation of its own, never by naming the type and an amount.
+    audited: what an operator does to accounts, so it is in the audit too.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     passes_status: bool = False
     passes_floor: bool = False
     by_operation: bool = False
+    audited: bool = False
 
     def sign(self, side: Side) -> int:
         """The sign of its amounts in the own sense of an account in a book of `side`."""
@@ -130,6 +132,7 @@ BUILT_IN = (
         counter=None,
         reversible=False,
         role="superadmin",
+        audited=True,
     ),
     TransactionType(
         name="account_changed",
@@ -137,6 +140,7 @@ BUILT_IN = (
         counter=None,
         reversible=False,
         role="superadmin",
+        audited=True,
     ),
     TransactionType(
         name="opening_balance",
@@ -196,5 +200,6 @@ BUILT_IN = (
         role="superadmin",
         passes_status=True,
         by_operation=True,
+        audited=True,
     ),
 )

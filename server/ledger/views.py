@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from .accounts import Account, AccountKey
 from .catalog import Catalog
 from .holds import Hold
+from .intents import ChangeAccount, OpenAccount, Reverse
 from .money import format_amount, parse_amount
 from .rules import Decision, Entry
 
@@ -149,6 +151,28 @@ def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]
     if hold is None:
         return {}
     return {hold.key.owner: {"hold": owners_hold(hold_view(hold, catalog))}}
+
+
+def audit_view(decision: Decision, created_at: str, catalog: Catalog) -> dict[str, Any] | None:
+    """The audit row of what an operator did by this transaction, or None."""
+    change, intent = decision.change, decision.change.intent
+    details: dict[str, Any] = {"transaction_id": decision.transaction_id}
+    target = ", ".join(key.name for key in change.account_keys if not key.is_system)
+    if isinstance(intent, Reverse) and intent.forced:
+        target = intent.original
+    elif not change.type.audited:
+        return None
+    if isinstance(intent, (OpenAccount, ChangeAccount)):
+        scale = catalog.asset(intent.key.asset).scale
+        for name, value in intent.settings.items():
+            details[name] = format_amount(value, scale) if isinstance(value, int) else value
+    return {
+        "time": created_at,
+        "actor": change.actor,
+        "action": change.type.name,
+        "target": target,
+        "details": msgspec.json.encode(details).decode(),
+    }
 
 
 def admin_fields(decision: Decision, catalog: Catalog) -> dict[str, Any]:

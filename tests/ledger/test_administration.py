@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tallywire.ledger import BalanceManager, open_ledger
+from tallywire.ledger import BalanceManager, Details, LedgerError, Receipt, changes, open_ledger
 from tallywire.ledger.errors import Conflict, InvalidAmount, InvalidRequest
 
 from .asking import deposit
@@ -116,3 +116,48 @@ async def test_a_revocation_never_moves_back(database_url: str) -> None:
         for user, at in (("alice", 100), ("alice", 200), ("alice", 150), ("bob", 7)):
             await one.access.revoke(user, at)
         assert await other.access.load_revocations() == {"alice": 200, "bob": 7}
+
+
+async def test_what_operators_do_to_accounts_is_in_the_audit(ledger: BalanceManager) -> None:
+    """In the same commit; what moves money by the rules is in the journal alone."""
+
+    async def asked(kind: str, **settings: Any) -> Receipt:
+        make = changes.open_account if kind == "account_opened" else changes.change_account
+        return await ledger.post(
+            make(
+                ledger.catalog,
+                ledger.types[kind],
+                "alice",
+                asset="USDT",
+                book="main",
+                settings=settings,
+                details=Details(actor="root"),
+            )
+        )
+
+    opened = await asked("account_opened", floor="-5")
+    frozen = await asked("account_changed", status="frozen", floor=None)
+    await asked("account_changed", status="active", floor="0")
+    deposit = await ledger.update_balance("alice", "3", "deposit")
+    await ledger.update_balance("alice", "-2", "withdrawal")
+    with pytest.raises(LedgerError):
+        await asked("account_changed", status="closed")
+    forced = await ledger.reverse(deposit.transaction_id, force=True, actor="root")
+    rows = await ledger.reader.audit(None, 10)
+    told = [(row["actor"], row["action"], row["target"], row["details"]) for row in rows[::-1]]
+    assert told[:2] == [
+        (
+            "root",
+            "account_opened",
+            "main/alice/USDT",
+            {"transaction_id": opened.transaction_id, "floor": "-5.000000"},
+        ),
+        (
+            "root",
+            "account_changed",
+            "main/alice/USDT",
+            {"transaction_id": frozen.transaction_id, "status": "frozen", "floor": None},
+        ),
+    ]
+    assert [action for _, action, _, _ in told[2:]] == ["account_changed", "reversal"]
+    assert told[-1][2:] == (deposit.transaction_id, {"transaction_id": forced.transaction_id})
