@@ -156,12 +156,11 @@ def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]
 def audit_view(decision: Decision, created_at: str, catalog: Catalog) -> dict[str, Any] | None:
     """The audit row of what an operator did by this transaction, or None."""
     change, intent = decision.change, decision.change.intent
-    details: dict[str, Any] = {"transaction_id": decision.transaction_id}
-    target = ", ".join(key.name for key in change.account_keys if not key.is_system)
-    if isinstance(intent, Reverse) and intent.forced:
-        target = intent.original
-    elif not change.type.audited:
+    forced = isinstance(intent, Reverse) and intent.forced
+    if not change.type.audited and not forced:
         return None
+    details: dict[str, Any] = {"transaction_id": decision.transaction_id}
+    target = change.reverses or ", ".join(key.name for key in change.account_keys)
     if isinstance(intent, (OpenAccount, ChangeAccount)):
         scale = catalog.asset(intent.key.asset).scale
         for name, value in intent.settings.items():
