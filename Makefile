@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run examples test lint simulate mutants bench screenshots lock
+.PHONY: help install run examples test lint simulate stateful mutants bench screenshots lock
 
 help:
 	@echo 'make install      put Tallywire into .venv, from the hashed requirements.txt'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test         all tests, on a real PostgreSQL and a real browser; ARGS="-k hold" for some'
 	@echo 'make lint         ruff, mypy and the import rules'
 	@echo 'make simulate     seeded faults in simulated time; SEEDS=1000 FROM=1, ARGS=--trace'
+	@echo 'make stateful     random sequences of all operations against a model; EXAMPLES=300'
 	@echo 'make mutants      plant known bugs in a copy, and see the tests catch each'
 	@echo 'make bench        measure'
 	@echo 'make screenshots  take the pictures of the pages anew'
@@ -43,6 +44,11 @@ FROM ?= 1
 
 simulate: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) $(ARGS)
+
+EXAMPLES ?= 300
+
+stateful: $(VENV)/.dev
+	STATEFUL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/stateful --timeout 0 $(ARGS)
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -1,0 +1,635 @@
+"""Random sequences of everything that can be asked of a ledger, each step held to the model."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+import msgspec
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+from tallywire.ledger import (
+    BalanceManager,
+    Change,
+    Details,
+    IdempotencyKey,
+    LedgerError,
+    Receipt,
+    changes,
+    open_ledger,
+)
+from tallywire.ledger.accounts import AccountKey
+
+from ..ledger.conftest import ManualClock
+from ..ledger.oracle import examine
+from ..ledger.raw import execute
+from .model import Book, Effect, Malformed, Model, Move, Place, Refused, Terms
+
+T = TypeVar("T")
+
+ASSET, SCALE = "USD", 2
+BOOKS = {
+    "main": Book(),
+    "line": Book(strict=True, floor=-2000),
+    "flats": Book(debit=True),
+}
+CREDIT = ("main", "main", "line")
+USERS = ("alice", "bob", "carol")
+PLACES = [(book, user) for book in BOOKS for user in USERS]
+
+users = st.sampled_from(USERS)
+places = st.sampled_from(PLACES)
+books = st.sampled_from(sorted(BOOKS))
+amounts = st.one_of(st.integers(1, 2000), st.integers(1, 50), st.integers(1, 2), st.integers(-5, 0))
+thresholds = st.one_of(st.none(), st.integers(-1000, 1000))
+# Few keys and two principals, so that keys meet again, in the same request and in another.
+keys = st.one_of(
+    st.none(), st.none(), st.tuples(st.sampled_from(["root", "ada"]), st.sampled_from("kl"))
+)
+days = st.one_of(st.just(0), st.just(0), st.integers(-4, 1))
+singles = st.sampled_from(
+    ["deposit", "deposit", "withdrawal", "charge", "recharge", "payment", "adjustment"]
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One change of a batch, or one asked for alone."""
+
+    kind: str
+    place: Place
+    amount: int
+    to: str
+    key: tuple[str, str] | None
+    day: int
+
+    @property
+    def terms(self) -> Terms:
+        to = self.to if self.kind == "transfer" else None
+        return Terms((self.kind, self.place, self.amount, to, self.day), self.key, self.day)
+
+
+items = st.builds(
+    Item,
+    kind=st.one_of(singles, singles, st.just("transfer")),
+    place=places,
+    amount=amounts,
+    to=users,
+    key=keys,
+    day=days,
+)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """One ledger on a fresh database, whose address `fresh_url` gives; end of the run: examined."""
+
+    fresh_url: Callable[[], str]
+
+    holds: Bundle[str] = Bundle("holds")
+    transactions: Bundle[str] = Bundle("transactions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url = type(self).fresh_url()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.clock = ManualClock()
+        self.start = self.clock.now()
+        self.model = Model(dict(BOOKS), today=0)
+        self.manager: BalanceManager
+
+    @initialize()
+    def open(self) -> None:
+        self.manager = self.run(self._open())
+
+    async def _open(self) -> BalanceManager:
+        manager = await self.stack.enter_async_context(
+            open_ledger(self.url, clock=self.clock, default_asset=ASSET)
+        )
+        line = {"accounts": "strict", "default_floor": "-20"}
+        await manager.administration.put_book("line", line, actor="root")
+        await manager.administration.put_book("flats", {"side": "debit"}, actor="root")
+        return manager
+
+    def teardown(self) -> None:
+        try:
+            self.run(self._close())
+        finally:
+            self.runner.close()
+
+    async def _close(self) -> None:
+        await self.stack.aclose()
+        # What is left half done by a failure would hide the failure itself.
+        if sys.exc_info()[0] is None:
+            assert await examine(self.url) == len(self.model.effects)
+
+    # Asking both, and comparing
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def ask(
+        self, work: Awaitable[Receipt], terms: Terms, decide: Callable[[Model], Effect]
+    ) -> str | None:
+        """Ask the ledger and the model: one receipt, replay or refusal. The id where it is new."""
+        return self.compare(self.run(_outcome(work)), self.expected(terms, decide), terms)
+
+    def expected(
+        self, terms: Terms, decide: Callable[[Model], Effect]
+    ) -> tuple[Model, Effect | str] | Refused:
+        """What the model says: itself afterwards with an effect or the id that is replayed."""
+        model = self.model.fork()
+        answer: Effect | Refused
+        try:
+            answer = decide(model)
+        except Malformed as refusal:
+            return refusal
+        except Refused as refusal:
+            answer = refusal
+        try:
+            replayed = self.model.replayed(terms)
+        except Refused as refusal:
+            return refusal
+        if replayed is not None:
+            return self.model, replayed
+        return answer if isinstance(answer, Refused) else (model, answer)
+
+    def compare(
+        self,
+        outcome: Receipt | LedgerError,
+        expected: tuple[Model, Effect | str] | Refused,
+        terms: Terms,
+    ) -> str | None:
+        if isinstance(expected, Refused):
+            assert isinstance(outcome, LedgerError), f"accepted, not {expected.code}"
+            assert outcome.code == expected.code, (outcome.code, expected.code)
+            return None
+        assert isinstance(outcome, Receipt), f"refused: {outcome!r}"
+        model, effect = expected
+        if isinstance(effect, str):
+            assert outcome.replayed, "made twice"
+            assert outcome.transaction_id == effect, "another's answer"
+            return None
+        assert not outcome.replayed
+        assert outcome.position == len(model.effects) + 1
+        assert told(outcome) == foretold(effect)
+        model.commit(outcome.transaction_id, terms, effect)
+        self.model = model
+        return outcome.transaction_id
+
+    def options(self, terms: Terms) -> dict[str, Any]:
+        """As methods of the manager take them."""
+        actor, key = terms.key or ("root", None)
+        return {"actor": actor, "idempotency_key": key, "effective_at": self.moment(terms.day)}
+
+    def details(self, terms: Terms) -> Details:
+        """As prepared changes take them."""
+        key = None if terms.key is None else IdempotencyKey("request", *terms.key)
+        return Details(
+            actor=(terms.key or ("root",))[0], key=key, effective_at=self.moment(terms.day)
+        )
+
+    def moment(self, day: int) -> datetime | None:
+        """Some time of the day, as many after today; None for today."""
+        today = self.start + timedelta(days=self.model.today)
+        return None if day == 0 else today + timedelta(days=day)
+
+    def prepared(self, item: Item) -> Change:
+        manager, (book, user) = self.manager, item.place
+        rest: dict[str, Any] = {"asset": ASSET, "book": book, "details": self.details(item.terms)}
+        kind, amount = manager.types[item.kind], written(item.amount)
+        if item.kind == "transfer":
+            return changes.transfer(manager.catalog, kind, user, item.to, amount, **rest)
+        if item.kind == "adjustment":
+            return changes.signed(manager.catalog, kind, user, amount, **rest)
+        return changes.directed(manager.catalog, kind, user, amount, **rest)
+
+    async def post(self, item: Item) -> Receipt:
+        return await self.manager.post(self.prepared(item))
+
+    # Money
+
+    @rule(target=transactions, item=items)
+    def one_change(self, item: Item) -> Any:
+        return known(self.ask(self.post(item), item.terms, partial(apply, item)))
+
+    @rule(
+        target=transactions,
+        place=places,
+        balance=st.integers(-500, 3000),
+        behind=st.one_of(st.none(), st.just(0), st.just(1)),
+        key=keys,
+        day=days,
+    )
+    def set_balance(
+        self, place: Place, balance: int, behind: int | None, key: Any, day: int
+    ) -> Any:
+        if_seq = None if behind is None else self.model.account(place).seq - behind
+        terms = Terms(("set", place, balance, if_seq, day), key, day)
+        work = self.manager.set_balance(
+            place[1],
+            written(balance),
+            "put right",
+            if_seq=if_seq,
+            book=place[0],
+            **self.options(terms),
+        )
+        return known(
+            self.ask(work, terms, lambda model: model.set_balance(place, balance, if_seq, terms))
+        )
+
+    @rule(
+        target=transactions,
+        book=st.sampled_from(["flats", "flats", "main"]),
+        amount=amounts,
+        weights=st.lists(st.integers(0, 5), min_size=1, max_size=3).filter(any),
+        key=keys,
+        day=days,
+    )
+    def shared_charge(self, book: str, amount: int, weights: list[int], key: Any, day: int) -> Any:
+        shares = list(zip(USERS, weights, strict=False))
+        terms = Terms(("shared", book, amount, tuple(shares), day), key, day)
+
+        async def work() -> Receipt:
+            manager = self.manager
+            return await manager.post(
+                changes.shared_charge(
+                    manager.catalog,
+                    manager.types["shared_charge"],
+                    written(amount),
+                    shares,
+                    asset=ASSET,
+                    book=book,
+                    details=self.details(terms),
+                )
+            )
+
+        return known(
+            self.ask(work(), terms, lambda model: model.shared_charge(book, amount, shares, terms))
+        )
+
+    @rule(target=transactions, batch=st.lists(items, min_size=2, max_size=5), atomic=st.booleans())
+    def batch(self, batch: list[Item], atomic: bool) -> Any:
+        """Those that cannot be prepared at all are left out: a batch is of prepared changes."""
+        made: list[tuple[Item, Change]] = []
+        for item in batch:
+            try:
+                made.append((item, self.prepared(item)))
+            except LedgerError as refusal:
+                assert refusal.code == "invalid_request"
+        if atomic:
+            return multiple(*self.atomic_batch(made))
+        outcomes = self.run(self.manager.post_many([change for _, change in made]))
+        new: list[str | None] = []
+        for (item, _), outcome in zip(made, outcomes, strict=True):
+            expected = self.expected(item.terms, partial(apply, item))
+            new.append(self.compare(outcome, expected, item.terms))
+        return multiple(*filter(None, new))
+
+    def atomic_batch(self, made: Sequence[tuple[Item, Change]]) -> list[str]:
+        before, first = self.model, None
+        for number, (item, _) in enumerate(made):
+            answer = self.expected(item.terms, partial(apply, item))
+            if isinstance(answer, Refused):
+                first = Refused(answer.code, number)
+                break
+            model, effect = answer
+            if isinstance(effect, Effect):
+                model.commit(f"item {number}", item.terms, effect)
+            self.model = model
+        self.model = before
+        work = self.manager.post_many([change for _, change in made], atomic=True)
+        try:
+            outcomes = self.run(work)
+        except LedgerError as refusal:
+            assert first is not None, f"refused: {refusal!r}"
+            assert (refusal.code, refusal.extra["item"]) == (first.code, first.item)
+            return []
+        assert first is None, f"accepted, not {first}"
+        new: list[str | None] = []
+        for (item, _), outcome in zip(made, outcomes, strict=True):
+            expected = self.expected(item.terms, partial(apply, item))
+            new.append(self.compare(outcome, expected, item.terms))
+        return [id_ for id_ in new if id_ is not None]
+
+    @rule(
+        target=transactions,
+        transaction=transactions,
+        forced=st.booleans(),
+        key=keys,
+    )
+    def reverse(self, transaction: str, forced: bool, key: Any) -> Any:
+        terms = Terms(("reverse", transaction, forced), key)
+        work = self.manager.reverse(transaction, "undone", force=forced, **self.options(terms))
+        if not self.model.effects[transaction].reversible:
+            assert self.refusal_of(work) == "not_reversible"
+            return multiple()
+        return known(self.ask(work, terms, lambda model: model.reverse(transaction, forced, terms)))
+
+    # Holds
+
+    @rule(
+        target=holds,
+        book=st.sampled_from((*CREDIT, "flats")),
+        user=users,
+        amount=amounts,
+        seconds=st.one_of(st.none(), st.integers(1, 120)),
+        key=keys,
+    )
+    def place_hold(self, book: str, user: str, amount: int, seconds: int | None, key: Any) -> Any:
+        terms = Terms(("hold", book, user, amount, seconds), key)
+        work = self.manager.place_hold(
+            user, written(amount), book=book, expires_in_s=seconds, **self.options(terms)
+        )
+        placed: list[Any] = []
+
+        def decide(model: Model) -> Effect:
+            effect, hold = model.place_hold((book, user), amount, seconds, terms)
+            placed.append(hold)
+            return effect
+
+        id_ = self.ask(work, terms, decide)
+        if id_ is None:
+            return multiple()
+        self.model.holds[id_] = placed[-1]
+        return id_
+
+    @rule(
+        target=transactions,
+        hold=holds,
+        amount=st.one_of(st.none(), st.none(), st.integers(1, 500), st.integers(-1, 0)),
+        release=st.booleans(),
+        to=st.one_of(st.none(), users),
+        key=keys,
+    )
+    def confirm_hold(
+        self, hold: str, amount: int | None, release: bool, to: str | None, key: Any
+    ) -> Any:
+        terms = Terms(("confirm", hold, amount, release, to), key)
+        work = self.manager.confirm_hold(
+            hold,
+            None if amount is None else written(amount),
+            release_remainder=release,
+            to_user=to,
+            **self.options(terms),
+        )
+        if to == self.model.holds[hold].place[1]:
+            assert self.refusal_of(work) == "invalid_request"
+            return multiple()
+        return known(
+            self.ask(
+                work, terms, lambda model: model.confirm_hold(hold, amount, release, to, terms)
+            )
+        )
+
+    @rule(hold=holds, key=keys)
+    def void_hold(self, hold: str, key: Any) -> None:
+        terms = Terms(("void", hold), key)
+        work = self.manager.void_hold(hold, **self.options(terms))
+        self.ask(work, terms, lambda model: model.void_hold(hold, terms))
+
+    @rule(seconds=st.integers(1, 90))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.move(seconds=seconds)
+        self.model.seconds += seconds
+
+    @rule()
+    def expire_holds(self) -> None:
+        over = self.model.expire_holds()
+        assert self.run(self.manager.expire_holds()) == len(over)
+        for id_, effect in over:
+            self.model.commit(f"expiry of {id_}", Terms(()), effect)
+
+    # Accounts
+
+    @rule(
+        place=places,
+        settings=st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(("floor", "suspend_below", "alert_below"), thresholds)
+        ),
+        key=keys,
+    )
+    def open_account(self, place: Place, settings: dict[str, Any], key: Any) -> None:
+        terms = Terms(("open", place, tuple(settings.items())), key)
+        self.settle("open_account", "account_opened", place, settings, terms, Model.open_account)
+
+    @rule(
+        place=places,
+        settings=st.fixed_dictionaries(
+            {},
+            optional={
+                "floor": thresholds,
+                "suspend_below": thresholds,
+                "alert_below": thresholds,
+                "status": st.sampled_from(["active", "active", "frozen", "closed"]),
+            },
+        ).filter(bool),
+        key=keys,
+    )
+    def change_account(self, place: Place, settings: dict[str, Any], key: Any) -> None:
+        terms = Terms(("change", place, tuple(settings.items())), key)
+        self.settle(
+            "change_account", "account_changed", place, settings, terms, Model.change_account
+        )
+
+    def settle(
+        self,
+        function: str,
+        kind: str,
+        place: Place,
+        settings: dict[str, Any],
+        terms: Terms,
+        decide: Callable[[Model, Place, dict[str, Any], Terms], Effect],
+    ) -> None:
+        async def work() -> Receipt:
+            change: Change = getattr(changes, function)(
+                self.manager.catalog,
+                self.manager.types[kind],
+                place[1],
+                asset=ASSET,
+                book=place[0],
+                settings={
+                    name: written(value) if isinstance(value, int) else value
+                    for name, value in settings.items()
+                },
+                details=self.details(terms),
+            )
+            return await self.manager.post(change)
+
+        self.ask(work(), terms, lambda model: decide(model, place, settings, terms))
+
+    # Operators
+
+    @rule(stop=st.sampled_from([True, False, False, False]))
+    def pause_or_resume(self, stop: bool) -> None:
+        administration = self.manager.administration
+        self.run(administration.pause("root") if stop else administration.resume("root"))
+        self.model.paused = stop
+
+    @rule(book=books, day=st.one_of(st.none(), st.integers(-5, -1)))
+    def close_days(self, book: str, day: int | None) -> None:
+        """`day`: the last that is closed, counted from the first day of all."""
+        closed = None if day is None else (self.start + timedelta(days=day)).date().isoformat()
+        self.run(
+            self.manager.administration.put_book(book, {"closed_through": closed}, actor="root")
+        )
+        self.model.books[book] = replace(self.model.books[book], closed_through=day)
+
+    @precondition(lambda self: self.model.accounts)
+    @rule(
+        data=st.data(),
+        column=st.sampled_from(["balance", "held", "total_in", "seq", "floor", "digest", "hold"]),
+    )
+    def cache_is_changed_and_repaired(self, data: st.DataObject, column: str) -> None:
+        """Found and named, refused to be built upon, and put right from the entries."""
+        place = data.draw(st.sampled_from(sorted(self.model.accounts)))
+        key = AccountKey(place[0], place[1], ASSET)
+        if column == "hold" and not any(h.place == place for h in self.model.holds.values()):
+            return
+        self.run(execute(self.url, _corruption(column, key.name)))
+        report = self.run(self.manager.verify())
+        # A balance that is wrong is so in the trial balance too, which is of no account.
+        assert {found.account for found in report.details} - {"-"} == {key.name}, report.details
+        if column != "hold":
+            work = self.post(Item("charge", place, 1, "", None, 0))
+            refusal = "paused" if self.model.paused else "account_inconsistent"
+            assert self.refusal_of(work) == refusal
+        change = changes.repair_account(
+            self.manager.catalog, self.manager.types["repair"], key, details=Details()
+        )
+        receipt = self.run(self.manager.post(change))
+        effect = self.model.repair(place)
+        assert told(receipt) == foretold(effect)
+        self.model.commit(receipt.transaction_id, Terms(()), effect)
+
+    def refusal_of(self, work: Awaitable[Receipt]) -> str | None:
+        outcome = self.run(_outcome(work))
+        return outcome.code if isinstance(outcome, LedgerError) else None
+
+    # What holds after each step
+
+    @invariant()
+    def all_is_well(self) -> None:
+        if hasattr(self, "manager"):
+            self.the_ledger_is_as_the_model()
+            self.the_other_side_is_where_it_should_be()
+            assert self.run(self.manager.verify()).details == []
+
+    def the_ledger_is_as_the_model(self) -> None:
+        snapshot = self.run(self.manager.reader.snapshot(USERS))
+        assert snapshot.position == len(self.model.effects)
+        stored = {
+            (view["book"], user): view
+            for user, views in snapshot.balances.items()
+            for view in map(msgspec.json.decode, views)
+        }
+        assert stored.keys() == self.model.accounts.keys()
+        for place, account in self.model.accounts.items():
+            shown = stored[place]
+            debit = self.model.books[place[0]].debit
+            assert (shown["status"], shown["seq"]) == (account.status, account.seq), place
+            for name in (
+                "balance",
+                "held",
+                "total_in",
+                "total_out",
+                "suspend_below",
+                "alert_below",
+            ):
+                value = getattr(account, name)
+                assert shown[name] == (None if value is None else exactly(value)), (place, name)
+            assert shown["available"] == (None if debit else exactly(account.available))
+            assert shown["floor"] == (None if account.floor is None else exactly(account.floor))
+
+    def the_other_side_is_where_it_should_be(self) -> None:
+        balance = self.run(self.manager.reader.trial_balance())
+        stored = {
+            (row["book"], row["owner_kind"]): row["balance"]
+            for row in balance["rows"]
+            if row["owner_kind"] != "user" and row["balance"] != "0.00"
+        }
+        assert stored == {place: exactly(n) for place, n in self.model.system.items() if n}
+
+    @rule(place=places, day=st.integers(-5, 1))
+    def balance_before_a_day(self, place: Place, day: int) -> None:
+        date = (self.start + timedelta(days=day)).date()
+        found = self.run(self.manager.balance_at(place[1], before=date, book=place[0]))
+        assert found * 100 == sum(
+            amount for on, where, amount in self.model.dated if where == place and on < day
+        )
+
+
+def apply(item: Item, model: Model) -> Effect:
+    if item.kind == "transfer":
+        return model.transfer(item.place, (item.place[0], item.to), item.amount, item.terms)
+    return model.move(item.kind, item.place, item.amount, item.terms)
+
+
+async def _outcome(work: Awaitable[Receipt]) -> Receipt | LedgerError:
+    try:
+        return await work
+    except LedgerError as refusal:
+        return refusal
+
+
+def known(transaction: str | None) -> Any:
+    """For a bundle: nothing where there is no new transaction."""
+    return multiple() if transaction is None else transaction
+
+
+def told(receipt: Receipt) -> list[tuple[Place, str, str, bool]]:
+    return sorted(
+        (
+            (change["book"], update["user_id"]),
+            change["amount"],
+            change["held_change"],
+            change.get("alert") == "low_balance",
+        )
+        for update in receipt.updates
+        for change in update["changes"]
+    )
+
+
+def foretold(effect: Effect) -> list[tuple[Place, str, str, bool]]:
+    def shown(move: Move) -> tuple[Place, str, str, bool]:
+        alerted = move.place in effect.alerts
+        return move.place, exactly(move.amount), exactly(move.held_change), alerted
+
+    return sorted(map(shown, effect.moves))
+
+
+def exactly(minor: int) -> str:
+    """With all decimals, as the ledger writes amounts."""
+    return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02}"
+
+
+def written(minor: int) -> str:
+    """With as few decimals as it takes."""
+    text = exactly(minor)
+    return text.removesuffix(".00") if text.endswith(".00") else text
+
+
+def _corruption(column: str, name: str) -> str:
+    if column == "hold":
+        return (
+            "UPDATE holds SET remaining = remaining + 1 WHERE account_id ="
+            f" (SELECT id FROM accounts WHERE name = '{name}')"
+        )
+    value = {"digest": "'" + "f" * 64 + "'", "floor": "COALESCE(floor, 0) + 1"}
+    return (
+        f"UPDATE accounts SET {column} = {value.get(column, f'{column} + 1')} WHERE name = '{name}'"
+    )

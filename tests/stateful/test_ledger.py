@@ -1,0 +1,65 @@
+"""The ledger against the model: see machine.py for what is asked, model.py for what is right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from ..services.postgres import PostgresServer
+from .machine import LedgerMachine
+
+# A few in every run; `make stateful` tries more, and makes what fails as short as it can.
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
+FEW = 12
+STEPS = 30
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Gives the address of a fresh database at each call, schema in place."""
+    if request.param == "sqlite":
+        template = request.getfixturevalue("_sqlite_template")
+        numbers = iter(range(1_000_000))
+
+        def copy() -> str:
+            file = tmp_path / f"{next(numbers)}.db"
+            shutil.copyfile(template, file)
+            return f"sqlite+aiosqlite:///{file}"
+
+        yield copy
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    schema = request.getfixturevalue("_postgres_template")
+    made: list[str] = []
+
+    def create() -> str:
+        while made:
+            server.drop_database(made.pop())
+        made.append(server.create_database(schema))
+        return server.url(made[-1])
+
+    yield create
+    while made:
+        server.drop_database(made.pop())
+
+
+def test_any_sequence_of_operations(fresh_url: Callable[[], str]) -> None:
+    machine = type("Machine", (LedgerMachine,), {"fresh_url": staticmethod(fresh_url)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES or FEW,
+            phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
