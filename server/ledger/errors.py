@@ -155,12 +155,6 @@ class MirrorBusy(LedgerError):
     code = "mirror_busy"
 
 
-class MirrorsMet(LedgerError):
-    """The account's mirrors were met, and there was nothing else to change."""
-
-    code = "mirrors_met"
-
-
 class MirrorRefused(InvalidRequest):
     """The row of a mirror cannot be written, so the change was refused."""
 

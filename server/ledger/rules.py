@@ -30,7 +30,7 @@ from .errors import (
     Conflict,
     InsufficientFunds,
     InvalidRequest,
-    MirrorsMet,
+    LedgerError,
     NotFound,
     Paused,
     UnknownUser,
@@ -75,6 +75,12 @@ class Decision(Struct, frozen=True):
     entries: tuple[Entry, ...]
     system_legs: tuple[Leg, ...]
     hold: Hold | None = None
+
+
+class MirrorsMet(LedgerError):
+    """The account's mirrors were met, and there was nothing else to change."""
+
+    code = "mirrors_met"
 
 
 class State(NamedTuple):
