@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from tallywire.ledger import BalanceManager
 
 from ..services.server import server_environment
@@ -64,6 +65,8 @@ class _Application:
         return done.stdout
 
 
+# Some thirty processes, one after the other.
+@pytest.mark.timeout(240)
 async def test_the_recipe(ledger: BalanceManager, database_url: str, tmp_path: Path) -> None:
     application = _Application(database_url, tmp_path)
     users = [*_users(), ("debtor", "-3.00"), ("odd", "NULL")]
