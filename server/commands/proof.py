@@ -12,7 +12,7 @@ from .running import BAD_ANSWER, GOOD, with_ledger
 if TYPE_CHECKING:
     from ..ledger import BalanceManager
     from ..ledger.invariants import Discrepancy
-    from ..ledger.verify import Report
+    from ..ledger.report import Report
 
 
 def mismatch(found: Discrepancy) -> str:

@@ -27,12 +27,13 @@ from .transaction_types import TransactionTypes
 
 class Cause(NamedTuple):
     """
-    The transaction of an entry: its id and type, the type of the transaction that it reverses,
-    and whether it was forced past the floor.
+    The transaction of an entry: its id and type, the hold that it belongs to, the type of the
+    transaction that it reverses, and whether it was forced past the floor.
     """
 
     id: str
     type: str
+    hold: str | None = None
     undone: str | None = None
     forced: bool = False
 

@@ -41,7 +41,7 @@ class Discrepancy(Struct, frozen=True, kw_only=True):
 
     what: which value of the `account` or transaction at `position`; stored: as found, None
     where nothing is; actual: as it should be; difference: stored less actual, where both are
-    numbers. Amounts are decimal strings, own sense.
+    numbers; fixed: whether it was put right. Amounts are decimal strings, own sense.
     """
 
     invariant: Invariant
@@ -51,6 +51,7 @@ class Discrepancy(Struct, frozen=True, kw_only=True):
     stored: str | None = None
     actual: str | None = None
     difference: str | None = None
+    fixed: bool = False
 
 
 class Measure(NamedTuple):

@@ -87,8 +87,6 @@ class JournalWalk:
     """
     SEQUENCE_GAP of positions; CONSERVATION of each transaction; SEAL of each transaction's
     content and of each batch; SCREEN=LEDGER of its updates; REVERT_ONCE.
-
-    last_gap: the last position before which a transaction is missing, 0 where none is.
     """
 
     # Enough to name the culprits; a wrecked ledger must not fill the memory.
@@ -107,7 +105,8 @@ class JournalWalk:
         self._missing_accounts: set[int] = set()
         self._sealed_accounts: set[str] = set()
         self._unsound: set[str] = set()
-        self.last_gap = 0
+        self._nothing_is_sound = False
+        self._last_gap = 0
         self.seals_read_to = 0
 
     def add_seals(self, seals: Iterable[StoredSeal]) -> None:
@@ -123,9 +122,9 @@ class JournalWalk:
         transaction, or in a batch, that touches or tells of it, and none missing that may have
         been its newest, which follows its `last_entry` (a position).
         """
-        if len(self._unsound) > self.MOST_NAMED:
+        if self._nothing_is_sound or len(self._unsound) > self.MOST_NAMED:
             return False
-        return account not in self._unsound and self.last_gap <= last_entry
+        return account not in self._unsound and self._last_gap <= last_entry
 
     def transaction(
         self,
@@ -139,12 +138,8 @@ class JournalWalk:
         that exist, by id; originals: what it reverses, if that exists, by id.
         """
         position = record["position"]
-        known = {p.account_id: accounts[p.account_id] for p in postings if p.account_id in accounts}
-        names = {key.name for key in known.values()}
-        found = [
-            *self._place(position),
-            *self._checks(record, postings, known, originals),
-        ]
+        names = {accounts[p.account_id].name for p in postings if p.account_id in accounts}
+        found = [*self._place(position), *self.contents(record, postings, accounts, originals)]
         if found:
             self._distrust(names | told_accounts(record))
         self._sealed_accounts |= names
@@ -152,12 +147,36 @@ class JournalWalk:
         if isinstance(position, int):
             yield from self._seal(position, record["content_hash"])
 
+    def contents(
+        self,
+        record: Record,
+        postings: Sequence[StoredEntry],
+        accounts: Mapping[int, AccountKey],
+        originals: Mapping[str, Original],
+    ) -> Iterator[Discrepancy]:
+        """What is wrong with a transaction by itself, wherever it stands; see `transaction`."""
+        for posting in postings:
+            if posting.account_id not in accounts:
+                yield from self._missing_account(posting)
+        if all(posting.account_id in accounts for posting in postings):
+            # Else neither its legs' names nor their books are known any more.
+            yield from self._conservation(record["position"], postings, accounts)
+            yield from self._content(record, postings, accounts)
+            legs = [(accounts[posting.account_id], posting) for posting in postings]
+            yield from check_updates(record, legs, self._catalog)
+        if record["reverses"] is not None:
+            yield from self._reversal(record, postings, originals.get(record["reverses"]))
+
+    def distrust_everything(self) -> None:
+        """The journal's end cannot be trusted, so nothing is sound."""
+        self._nothing_is_sound = True
+
     def _place(self, position: object) -> Iterator[Discrepancy]:
         if not isinstance(position, int):
             yield texts(Invariant.SEQUENCE_GAP, "position", position, self._next)
             return
         if position != self._next:
-            self.last_gap = position
+            self._last_gap = position
             yield numbers(
                 Invariant.SEQUENCE_GAP, "position", position, self._next, position=self._next
             )
@@ -166,25 +185,6 @@ class JournalWalk:
     def _distrust(self, names: set[str]) -> None:
         if len(self._unsound) <= self.MOST_NAMED:
             self._unsound |= names
-
-    def _checks(
-        self,
-        record: Record,
-        postings: Sequence[StoredEntry],
-        known: Mapping[int, AccountKey],
-        originals: Mapping[str, Original],
-    ) -> Iterator[Discrepancy]:
-        for posting in postings:
-            if posting.account_id not in known:
-                yield from self._missing_account(posting)
-        if len(known) == len(postings):
-            # Else neither its legs' names nor their books are known any more.
-            yield from self._conservation(record["position"], postings, known)
-            yield from self._content(record, postings, known)
-            legs = [(known[posting.account_id], posting) for posting in postings]
-            yield from check_updates(record, legs, self._catalog)
-        if record["reverses"] is not None:
-            yield from self._reversal(record, postings, originals.get(record["reverses"]))
 
     def _missing_account(self, posting: StoredEntry) -> Iterator[Discrepancy]:
         if posting.account_id in self._missing_accounts:

@@ -37,11 +37,12 @@ from .mirror_check import MirrorCheck
 from .mirror_sync import MirrorSync
 from .mirrors import Mirror, MirrorOptions
 from .receipts import Receipt
+from .report import Progress, Report
 from .reversals import Original, reverse
 from .statements import Statement
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
-from .verify import Progress, Report, Verifier
+from .verify import Verifier
 
 Made = TypeVar("Made")
 

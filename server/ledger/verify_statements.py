@@ -11,9 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from . import schema
 from .accounts import StoredState
 from .dialects import Sets
+from .hold_checks import StoredHold
 from .money import LARGEST
 from .stored import StoredAccount, StoredEntry
 
+# A sum that could pass 64 bits is taken in two halves, and joined as a Python integer.
+HALF = 1_000_000_000
 TRANSACTION_COLUMNS = tuple(column.name for column in schema.transactions.columns)
 
 
@@ -53,6 +56,12 @@ class Statements:
         self.postings = text(
             f"SELECT {entry} FROM postings WHERE position > :after AND position <= :upto"
         )
+        self.transactions_of = text(
+            f"SELECT {', '.join(f't.{name}' for name in TRANSACTION_COLUMNS)} FROM postings p"
+            " JOIN transactions t ON t.position = p.position WHERE p.account_id = :account_id"
+            " AND p.position > :after ORDER BY p.position LIMIT :limit"
+        )
+        self.postings_at = self._by_set(f"SELECT {entry} FROM postings WHERE position", "positions")
         self.account_keys = self._by_set(
             "SELECT id, book, owner, asset FROM accounts WHERE id", "ids"
         )
@@ -76,7 +85,7 @@ class Statements:
             " ORDER BY account_id, position LIMIT :limit"
         )
         self.causes = self._by_set(
-            "SELECT t.position, t.id, t.type, o.type,"
+            "SELECT t.position, t.id, t.type, t.hold, o.type,"
             " CASE WHEN t.reverses IS NOT NULL THEN t.metadata END"
             " FROM transactions t LEFT JOIN transactions o ON o.id = t.reverses WHERE t.position",
             "positions",
@@ -88,9 +97,35 @@ class Statements:
             else "LEFT JOIN LATERAL (SELECT * FROM postings WHERE account_id = a.id"
             " ORDER BY position DESC LIMIT 1) last ON true"
         )
+        open_holds = "FROM holds h WHERE h.account_id = a.id AND h.status = 'open'"
         self.cached = self._by_set(
-            f"SELECT a.id, last.position, {state}, {last_state} FROM accounts a {last_entry}"
-            " WHERE a.id",
+            "SELECT a.id, last.position,"
+            f" (SELECT SUM(h.remaining / {HALF}) {open_holds}),"
+            f" (SELECT SUM(h.remaining % {HALF}) {open_holds}),"
+            f" {state}, {last_state} FROM accounts a {last_entry} WHERE a.id",
+            "ids",
+        )
+        hold = ", ".join(f"h.{name}" for name in StoredHold._fields)
+        self.holds = self._by_set(
+            f"SELECT p.id, q.account_id, p.position, n.position, n.encoded, {hold}"
+            " FROM transactions p JOIN postings q ON q.position = p.position"
+            " JOIN transactions n ON n.hold = p.id AND n.position ="
+            " (SELECT max(m.position) FROM transactions m WHERE m.hold = p.id)"
+            " LEFT JOIN holds h ON h.id = p.id WHERE p.id",
+            "ids",
+            "text",
+        )
+        self.hold_moves = self._by_set(
+            "SELECT t.hold, t.position, q.held_change FROM transactions t JOIN postings q"
+            " ON q.position = t.position WHERE t.hold",
+            "ids",
+            "text",
+        )
+        self.loose_holds = self._by_set(
+            "SELECT h.id, h.account_id, h.remaining FROM holds h WHERE NOT EXISTS"
+            " (SELECT 1 FROM transactions t JOIN postings q ON q.position = t.position"
+            " WHERE t.id = h.id AND t.hold = t.id AND q.account_id = h.account_id)"
+            " AND h.account_id",
             "ids",
         )
         self.system_postings = text(

@@ -11,8 +11,15 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncConnection
-from tallywire.ledger import BalanceManager, SystemClock, TransactionType, open_ledger
-from tallywire.ledger import verify as pages
+from tallywire.ledger import (
+    BalanceManager,
+    SystemClock,
+    TransactionType,
+    account_pages,
+    journal_pages,
+    open_ledger,
+)
+from tallywire.ledger import report as report_module
 from tallywire.ledger.database import Database
 from tallywire.ledger.digest import GENESIS, entry_digest
 from tallywire.ledger.entry_walk import Cause, EntryWalk
@@ -20,13 +27,14 @@ from tallywire.ledger.errors import InvalidRequest, UnknownBook, UnknownUser
 from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy, Measure
 from tallywire.ledger.journal import Journal
+from tallywire.ledger.report import Report
 from tallywire.ledger.stored import StoredEntry
 from tallywire.ledger.transaction_types import TransactionTypes
-from tallywire.ledger.verify import Report, Verifier
+from tallywire.ledger.verify import Verifier
 
 from ..conftest import RunTallywire
 from .raw import count, execute
-from .written import ACCOUNTS, LAST, reservation, write_journal
+from .written import ACCOUNTS, LAST, write_journal
 
 
 @pytest.fixture
@@ -39,8 +47,9 @@ async def written(ledger: BalanceManager) -> BalanceManager:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages so small that every walk takes several."""
-    for name in ("TRANSACTIONS", "ENTRIES", "ACCOUNTS", "SYSTEM_POSTINGS"):
-        monkeypatch.setattr(pages, f"{name}_PER_PAGE", 3)
+    monkeypatch.setattr(journal_pages, "TRANSACTIONS_PER_PAGE", 3)
+    for name in ("ENTRIES", "ACCOUNTS", "SYSTEM_POSTINGS"):
+        monkeypatch.setattr(account_pages, f"{name}_PER_PAGE", 3)
 
 
 def metric() -> float | None:
@@ -85,7 +94,7 @@ async def test_pages_meet(small_pages: None, database_url: str) -> None:
 async def test_page_holds_one_transaction_larger_than_its_bytes(
     written: BalanceManager, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
-    monkeypatch.setattr(pages, "BYTES_PER_PAGE", 1)
+    monkeypatch.setattr(journal_pages, "BYTES_PER_PAGE", 1)
     seen: list[int] = []
     async with open_ledger(database_url) as manager:
         report = await manager.verify(progress=lambda checked, _: seen.append(checked))
@@ -129,7 +138,7 @@ async def test_metric_is_what_the_last_verification_found(
 async def test_details_are_bounded_and_errors_are_not(
     written: BalanceManager, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "MOST_DETAILS", 2)
+    monkeypatch.setattr(report_module, "MOST_DETAILS", 2)
     await execute(database_url, "UPDATE accounts SET balance = balance + 1")
     report = await written.verify()
     assert len(report.details) == 2
@@ -200,7 +209,7 @@ async def test_whatever_is_committed_between_two_statements(
         await asyncio.gather(
             ledger.recharge("alice", "0.01"),
             ledger.charge_service("bob", "0.01", "vps"),
-            ledger.post(await reservation(ledger, "bob", 1)),
+            ledger.place_hold("bob", "0.01"),
             ledger.update_balance("flat-1", "0.01", "charge", asset="EUR", book="flats"),
             ledger.update_balance("flat-2", "-0.01", "payment", asset="EUR", book="flats"),
         )
@@ -318,6 +327,7 @@ def test_command_names_what_is_wrong(database_url: str, tallywire: RunTallywire)
         "stored": "24.500000",
         "actual": "24.000000",
         "difference": "0.500000",
+        "fixed": False,
     }
     done = tallywire("verify", "--user-id", "bob", database_url=database_url)
     assert (done.returncode, done.stdout) == (0, "")

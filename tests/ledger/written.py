@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec.structs import replace
-from tallywire.ledger import BalanceManager, Change, Details, TransactionType, changes
-from tallywire.ledger.accounts import AccountKey
-from tallywire.ledger.intents import Leg, Post
+from tallywire.ledger import BalanceManager, Change, Details, changes
 
 LAST = 12
 ACCOUNTS = 10
 
 _USDT = {"asset": "USDT", "book": "main"}
 _RENT = {"asset": "EUR", "book": "flats"}
-_RESERVED = TransactionType(name="reserved", direction="none", counter=None, reversible=False)
 
 
 async def write_journal(manager: BalanceManager) -> None:
@@ -26,7 +22,7 @@ async def write_journal(manager: BalanceManager) -> None:
     await manager.transfer("alice", "bob", "30", "Rent")
     await manager.post(await _settings(manager, "alice", _USDT, floor="-10", suspend_below="5"))
     await manager.set_balance("bob", "75.5", "Counted anew")
-    await manager.post(await reservation(manager, "bob", 20_000_000))
+    await manager.place_hold("bob", "20")
     await manager.update_balance("carol", "7", "deposit", asset="COIN")
     await manager.charge_service("alice", "66", "vps")
     last = [
@@ -45,13 +41,6 @@ async def write_journal(manager: BalanceManager) -> None:
         await _directed(manager, "recharge", "alice", "20", _USDT),
     ]
     await manager.post_many(last, atomic=True)
-
-
-async def reservation(manager: BalanceManager, user: str, minor: int) -> Change:
-    """A change that reserves `minor` USDT units of `user` and moves nothing."""
-    change = await _directed(manager, "charge", user, "1", _USDT)
-    legs = (Leg(AccountKey("main", user, "USDT"), 0, minor),)
-    return replace(change, type=_RESERVED, intent=Post(legs))
 
 
 async def _directed(

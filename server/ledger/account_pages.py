@@ -1,0 +1,416 @@
+"""
+Accounts, read page by page: their entries for the walk, and every copy of what the entries say,
+their rows and holds. Whatever moves on meanwhile is compared within one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import TextClause
+
+from .accounts import AccountKey, StoredState
+from .catalog import Catalog
+from .database import Database
+from .entry_walk import (
+    Cause,
+    EntryWalk,
+    check_cached,
+    check_row,
+    not_a_number,
+    without_catalog,
+)
+from .hold_checks import HoldJournal, StoredHold, check_hold, check_open_holds, never_placed
+from .invariants import Discrepancy, Measure
+from .journal_pages import JournalPages
+from .report import Findings
+from .stored import StoredAccount, StoredEntry, misfit
+from .transaction_types import TransactionTypes
+from .verify_statements import HALF, Statements, rows
+
+ENTRIES_PER_PAGE = 500
+ACCOUNTS_PER_PAGE = 500
+SYSTEM_POSTINGS_PER_PAGE = 2000
+
+_SMALLEST = -(2**63)
+_WIDTH = len(StoredState._fields)
+
+
+class Selection(NamedTuple):
+    """Which accounts are checked; those made after the start are left to the next time."""
+
+    last_account: int
+    user_id: str | None = None
+    book: str | None = None
+    asset: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it leaves none out."""
+        return self.user_id is None and self.book is None and self.asset is None
+
+    @property
+    def condition(self) -> str:
+        """As SQL, with `parameters`."""
+        named = {"user_id": "owner", "book": "book", "asset": "asset"}
+        chosen = (f"{c} = :{n}" for n, c in named.items() if getattr(self, n) is not None)
+        return " AND ".join(("id <= :last_account", *chosen))
+
+    def parameters(self, after: int = _SMALLEST) -> dict[str, Any]:
+        """Those of a statement about the accounts with ids behind `after`."""
+        named = {name: value for name, value in self._asdict().items() if value is not None}
+        return {"after": after, **named}
+
+
+class Repairs(Protocol):
+    """Makes copies say again what the journal says."""
+
+    async def account(self, key: AccountKey, found: Sequence[Discrepancy]) -> bool:
+        """Repair a user account, where this was found; whether that was accepted."""
+
+    async def system_account(
+        self, key: AccountKey, position: int, balance: int, found: Sequence[Discrepancy]
+    ) -> bool:
+        """
+        Repair a system account, whose postings up to `position` sum to `balance`; whether that
+        was accepted.
+        """
+
+
+class Copies(Struct):
+    """
+    What is wrong with the copies of one account, its entries taken as they are.
+
+    holds: those whose rows are wrong; last_entry: the position of its last entry, None where it
+    has none; agrees: whether the row has that entry's seq and digest; ahead: whether it has those
+    of a later one, which then is missing.
+    """
+
+    key: AccountKey
+    found: list[Discrepancy]
+    holds: set[str]
+    last_entry: int | None = None
+    agrees: bool = True
+    ahead: bool = False
+
+
+class AccountPages:
+    """The accounts of one verification."""
+
+    def __init__(
+        self,
+        database: Database,
+        statements: Statements,
+        catalog: Catalog,
+        types: TransactionTypes,
+        journal: JournalPages,
+        findings: Findings,
+        repairs: Repairs | None,
+    ) -> None:
+        """repairs: None where nothing is to be repaired."""
+        self._database = database
+        self._statements = statements
+        self._catalog = catalog
+        self._types = types
+        self._journal = journal
+        self._findings = findings
+        self._repairs = repairs
+        self._lost_entries = False
+        # A few for each book and asset.
+        self._system: list[tuple[StoredAccount, Measure]] = []
+
+    async def count(self, selection: Selection) -> int:
+        """How many accounts there are to check."""
+        counted = await self._fetch(
+            self._statements.count_accounts(selection.condition), **selection.parameters()
+        )
+        return int(counted[0][0])
+
+    async def walk(self, selection: Selection) -> None:
+        """
+        Every account that is selected: the system's last, since it is users' entries that can
+        prove that some are missing.
+        """
+        page_of_accounts = self._statements.accounts(selection.condition)
+        after = _SMALLEST
+        while True:
+            page = [
+                StoredAccount._make(row)
+                for row in await self._fetch(
+                    page_of_accounts, limit=ACCOUNTS_PER_PAGE, **selection.parameters(after)
+                )
+            ]
+            if not page:
+                break
+            await self._page(page, everyone=selection.whole)
+            self._findings.advance(len(page))
+            after = page[-1].id
+        for account, measure in self._system:
+            await self._system_account(account, measure)
+
+    async def _page(self, page: Sequence[StoredAccount], *, everyone: bool) -> None:
+        measures: dict[int, Measure] = {}
+        copies: dict[int, Copies] = {}
+        faulty: set[int] = set()
+        for account in page:
+            if self._findings.report(check_row(account)):
+                faulty.add(account.id)
+            if misfit(account) is not None:
+                continue
+            measure = Measure.of(account.key, self._catalog)
+            if measure is None:
+                self._findings.report([without_catalog(account.key)])
+                continue
+            measures[account.id] = measure
+            if account.key.is_system:
+                self._system.append((account, measure))
+            else:
+                copies[account.id] = Copies(account.key, [], set())
+        for first, last in _ranges(page, copies, everyone=everyone):
+            faulty |= await self._entries(first, last, measures, copies)
+        await self._compare(measures, copies)
+        for id_, compared in copies.items():
+            await self._settle(id_, measures[id_], compared, sound=id_ not in faulty)
+
+    async def _settle(self, id_: int, measure: Measure, copies: Copies, *, sound: bool) -> None:
+        """Report what is wrong with an account's copies, after their repair where that may be."""
+        if not copies.found:
+            return
+        self._lost_entries = self._lost_entries or copies.ahead
+        fixed = False
+        if sound and self._repairs is not None and await self._may_repair(id_, copies):
+            again = Copies(copies.key, [], set())
+            if await self._repairs.account(copies.key, copies.found):
+                await self._check_holds(sorted(copies.holds), {id_: measure}, {id_: again})
+                await self._compare({id_: measure}, {id_: again})
+                fixed = not again.found
+        self._findings.fixed += fixed
+        self._findings.report(copies.found, fixed=fixed)
+
+    async def _may_repair(self, id_: int, copies: Copies) -> bool:
+        """
+        Whether the entries, whose own walk found nothing, can be taken for the truth.
+
+        A row that is ahead of them may be the only trace of an entry that was taken away. A row
+        that agrees with the last entry says that none was; else the whole journal is asked.
+        """
+        if copies.last_entry is None or copies.ahead:
+            return False
+        if copies.agrees:
+            return await self._journal.contents_are_sound(id_)
+        return await self._journal.is_sound(copies.key.name, copies.last_entry)
+
+    async def _entries(
+        self, first: int, last: int, measures: Mapping[int, Measure], copies: dict[int, Copies]
+    ) -> set[int]:
+        """
+        The entries of the accounts with ids `first` to `last`, all of users, by account, and the
+        holds that they placed; the result is the ids of those whose entries are wrong.
+        """
+        statements, faulty = self._statements, set()
+        walked, walk = None, None
+        cursor = (first, _SMALLEST)
+        full = True
+        while full:
+            async with self._database.read() as connection:
+                page = [
+                    StoredEntry._make(row)
+                    for row in await rows(
+                        connection,
+                        statements.entries,
+                        account_id=cursor[0],
+                        position=cursor[1],
+                        last=last,
+                        head=self._journal.head,
+                        limit=ENTRIES_PER_PAGE,
+                    )
+                ]
+                positions = statements.set({entry.position for entry in page})
+                causes = {
+                    row[0]: _cause(*row[1:])
+                    for row in await rows(connection, statements.causes, positions=positions)
+                }
+            placed: list[str] = []
+            for entry in page:
+                if entry.account_id != walked:
+                    walked, measure = entry.account_id, measures.get(entry.account_id)
+                    # No such account: the walk of the journal has named it.
+                    walk = None if measure is None else EntryWalk(measure, self._types)
+                cause = causes.get(entry.position)
+                if walk is not None and self._findings.report(walk.entry(entry, cause)):
+                    faulty.add(entry.account_id)
+                if cause is not None and cause.hold == cause.id:
+                    placed.append(cause.id)
+            await self._check_holds(placed, measures, copies)
+            full = len(page) == ENTRIES_PER_PAGE
+            if full:
+                cursor = (page[-1].account_id, page[-1].position)
+        return faulty
+
+    async def _check_holds(
+        self, ids: Sequence[str], measures: Mapping[int, Measure], copies: Mapping[int, Copies]
+    ) -> None:
+        """The rows of holds against their newest transactions, both read by one statement."""
+        if not ids:
+            return
+        statements = self._statements
+        async with self._database.read() as connection:
+            found = await rows(connection, statements.holds, ids=statements.set(ids))
+            moves = await rows(connection, statements.hold_moves, ids=statements.set(ids))
+        for id_, account_id, placed_at, newest, encoded, *columns in found:
+            if account_id not in copies:
+                continue
+            remaining = sum(
+                change for hold, position, change in moves if hold == id_ and position <= newest
+            )
+            wrong = list(
+                check_hold(
+                    measures[account_id],
+                    StoredHold._make(columns),
+                    HoldJournal(id_, account_id, placed_at, newest, encoded, remaining),
+                )
+            )
+            if wrong:
+                copies[account_id].found += wrong
+                copies[account_id].holds.add(id_)
+
+    async def _compare(self, measures: Mapping[int, Measure], copies: Mapping[int, Copies]) -> None:
+        """Each account's row and open holds against its last entry, all read by one statement."""
+        if not copies:
+            return
+        ids = self._statements.set(copies)
+        for id_, last_entry, high, low, *columns in await self._fetch(
+            self._statements.cached, ids=ids
+        ):
+            cached = StoredState._make(columns[:_WIDTH])
+            entries = StoredState._make(columns[_WIDTH:])
+            each, measure = copies[id_], measures[id_]
+            each.last_entry = last_entry
+            each.found += check_cached(measure, cached, None if last_entry is None else entries)
+            if last_entry is None:
+                continue
+            each.agrees = (cached.seq, cached.digest) == (entries.seq, entries.digest)
+            each.ahead = cached.digest != entries.digest and _after(cached.seq, entries.seq)
+            remaining = int(high or 0) * HALF + int(low or 0)
+            each.found += check_open_holds(measure, remaining, entries)
+        for id_, account_id, remaining in await self._fetch(self._statements.loose_holds, ids=ids):
+            copies[account_id].found.append(never_placed(measures[account_id], id_, remaining))
+
+    async def _system_account(self, account: StoredAccount, measure: Measure) -> None:
+        """
+        A system account's row against the sum of its postings: pages as far as there are any,
+        then, by one statement, the row and the postings that came meanwhile.
+        """
+        total, after, numbers_only = 0, _SMALLEST, True
+        full = True
+        while full:
+            page = await self._fetch(
+                self._statements.system_postings,
+                id=account.id,
+                after=after,
+                limit=SYSTEM_POSTINGS_PER_PAGE,
+            )
+            part, misfits = _sum(measure, page)
+            numbers_only = not self._findings.report(misfits) and numbers_only
+            total += part
+            after = page[-1][0] if page else after
+            full = len(page) == SYSTEM_POSTINGS_PER_PAGE
+        found = await self._compare_system(account.id, measure, total, after)
+        if not found:
+            return
+        fixed = False
+        if self._repairs is not None and numbers_only and not self._lost_entries:
+            fixed = await self._repair_system(self._repairs, account, measure, total, after, found)
+        self._findings.fixed += fixed
+        self._findings.report(found, fixed=fixed)
+
+    async def _compare_system(
+        self, id_: int, measure: Measure, total: int, after: int
+    ) -> list[Discrepancy]:
+        """The row against `total`, the sum of the postings up to `after`, and what came since."""
+        found = await self._fetch(self._statements.system_row, id=id_, after=after)
+        if not found:
+            return []
+        since, misfits = _sum(measure, [(p, amount) for *_, p, amount in found if p is not None])
+        self._findings.report(misfits)
+        never_posted = after == _SMALLEST and found[0][-2] is None
+        summed = None if never_posted else StoredState()._replace(balance=total + since)
+        return list(check_cached(measure, StoredState._make(found[0][:_WIDTH]), summed))
+
+    async def _repair_system(
+        self,
+        repairs: Repairs,
+        account: StoredAccount,
+        measure: Measure,
+        total: int,
+        position: int,
+        found: Sequence[Discrepancy],
+    ) -> bool:
+        """Repair a system account where no fault in the journal can touch it; whether it is."""
+        sound = account.name == account.key.name and position != _SMALLEST
+        if not sound or not await self._journal.is_sound(account.name, 0):
+            return False
+        if not await repairs.system_account(account.key, position, total, found):
+            return False
+        return not await self._compare_system(account.id, measure, total, position)
+
+    async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
+        async with self._database.read() as connection:
+            return await rows(connection, statement, **parameters)
+
+
+class _Forced(Struct):
+    forced: bool = False
+
+
+def _cause(
+    id_: str, kind: str, hold: str | None, undone: str | None, metadata: str | None
+) -> Cause:
+    """The cause of an entry; metadata: that of a reversal, where it says whether it was forced."""
+    forced = False
+    if metadata is not None:
+        with suppress(msgspec.DecodeError, TypeError):
+            forced = msgspec.json.decode(metadata, type=_Forced).forced
+    return Cause(id_, kind, hold, undone, forced)
+
+
+def _after(seq: object, last: object) -> bool:
+    return isinstance(seq, int) and isinstance(last, int) and seq > last
+
+
+def _sum(measure: Measure, postings: Iterable[tuple[int, int]]) -> tuple[int, list[Discrepancy]]:
+    """The sum of the amounts of (position, amount), and those that are no numbers."""
+    total = 0
+    misfits: list[Discrepancy] = []
+    for position, amount in postings:
+        if isinstance(amount, int):
+            total += amount
+        else:
+            misfits.append(not_a_number(measure, position, amount))
+    return total, misfits
+
+
+def _ranges(
+    page: Sequence[StoredAccount], wanted: Collection[int], *, everyone: bool
+) -> list[tuple[int, int]]:
+    """
+    The ids `wanted` of the accounts in `page` as ranges that hold no other account's id.
+
+    everyone: `page` leaves no account out; else only neighbouring ids may share a range.
+    """
+    ranges: list[tuple[int, int]] = []
+    end: int | None = None
+    for account in page:
+        id_ = account.id
+        if id_ not in wanted:
+            end = None
+        elif end is not None and (everyone or id_ == end + 1):
+            ranges[-1], end = (ranges[-1][0], id_), id_
+        else:
+            ranges.append((id_, id_))
+            end = id_
+    return ranges
