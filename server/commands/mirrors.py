@@ -11,7 +11,7 @@ from .running import BAD_ANSWER, GOOD, actor, with_ledger
 
 if TYPE_CHECKING:
     from ..ledger import BalanceManager
-    from ..ledger.verify import Report
+    from ..ledger.report import Report
 
 _in_book = click.option("--book", "in_book", metavar="BOOK", help="Only this book.")
 

@@ -1,13 +1,13 @@
 """
 Accounts, read page by page: their entries for the walk, and every copy of what the entries say,
-their rows and holds. Whatever moves on meanwhile is compared within one statement.
+their rows, holds and mirrors. Whatever moves on meanwhile is compared within one statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -27,10 +27,12 @@ from .entry_walk import (
 from .hold_checks import HoldJournal, StoredHold, check_hold, check_open_holds, never_placed
 from .invariants import Discrepancy, Measure
 from .journal_pages import JournalPages
+from .mirror_check import MirrorCheck
+from .mirror_copies import check_copy, unreadable
 from .report import Findings
 from .stored import StoredAccount, StoredEntry, misfit
 from .transaction_types import TransactionTypes
-from .verify_statements import HALF, Statements, rows
+from .verify_statements import HALF, Selection, Statements, rows
 
 ENTRIES_PER_PAGE = 500
 ACCOUNTS_PER_PAGE = 500
@@ -40,37 +42,14 @@ _SMALLEST = -(2**63)
 _WIDTH = len(StoredState._fields)
 
 
-class Selection(NamedTuple):
-    """Which accounts are checked; those made after the start are left to the next time."""
-
-    last_account: int
-    user_id: str | None = None
-    book: str | None = None
-    asset: str | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether it leaves none out."""
-        return self.user_id is None and self.book is None and self.asset is None
-
-    @property
-    def condition(self) -> str:
-        """As SQL, with `parameters`."""
-        named = {"user_id": "owner", "book": "book", "asset": "asset"}
-        chosen = (f"{c} = :{n}" for n, c in named.items() if getattr(self, n) is not None)
-        return " AND ".join(("id <= :last_account", *chosen))
-
-    def parameters(self, after: int = _SMALLEST) -> dict[str, Any]:
-        """Those of a statement about the accounts with ids behind `after`."""
-        named = {name: value for name, value in self._asdict().items() if value is not None}
-        return {"after": after, **named}
-
-
 class Repairs(Protocol):
     """Makes copies say again what the journal says."""
 
     async def account(self, key: AccountKey, found: Sequence[Discrepancy]) -> bool:
         """Repair a user account, where this was found; whether that was accepted."""
+
+    async def mirrors(self, key: AccountKey) -> None:
+        """Put right those mirrors of an account that can be."""
 
     async def system_account(
         self, key: AccountKey, position: int, balance: int, found: Sequence[Discrepancy]
@@ -85,14 +64,16 @@ class Copies(Struct):
     """
     What is wrong with the copies of one account, its entries taken as they are.
 
-    holds: those whose rows are wrong; last_entry: the position of its last entry, None where it
-    has none; agrees: whether the row has that entry's seq and digest; ahead: whether it has those
-    of a later one, which then is missing.
+    found: in its row and its holds; mirrored: in its mirrors; holds: those whose rows are wrong;
+    last_entry: the position of its last entry, None where it has none; agrees: whether the row
+    has that entry's seq and digest; ahead: whether it has those of a later one, which then is
+    missing.
     """
 
     key: AccountKey
-    found: list[Discrepancy]
-    holds: set[str]
+    found: list[Discrepancy] = []
+    mirrored: list[Discrepancy] = []
+    holds: set[str] = set()
     last_entry: int | None = None
     agrees: bool = True
     ahead: bool = False
@@ -108,6 +89,7 @@ class AccountPages:
         catalog: Catalog,
         types: TransactionTypes,
         journal: JournalPages,
+        mirrors: MirrorCheck,
         findings: Findings,
         repairs: Repairs | None,
     ) -> None:
@@ -117,6 +99,8 @@ class AccountPages:
         self._catalog = catalog
         self._types = types
         self._journal = journal
+        self._mirrors = mirrors
+        self._unreadable: set[str] = set()
         self._findings = findings
         self._repairs = repairs
         self._lost_entries = False
@@ -125,34 +109,36 @@ class AccountPages:
 
     async def count(self, selection: Selection) -> int:
         """How many accounts there are to check."""
-        counted = await self._fetch(
-            self._statements.count_accounts(selection.condition), **selection.parameters()
-        )
+        count, parameters = self._statements.count_accounts(selection)
+        counted = await self._fetch(count, **parameters)
         return int(counted[0][0])
 
-    async def walk(self, selection: Selection) -> None:
+    async def walk(self, selection: Selection, *, history: bool = True) -> None:
         """
         Every account that is selected: the system's last, since it is users' entries that can
         prove that some are missing.
+
+        history: whether to walk the entries too, and not only to compare what follows from them.
         """
-        page_of_accounts = self._statements.accounts(selection.condition)
-        after = _SMALLEST
-        while True:
-            page = [
-                StoredAccount._make(row)
-                for row in await self._fetch(
-                    page_of_accounts, limit=ACCOUNTS_PER_PAGE, **selection.parameters(after)
-                )
-            ]
-            if not page:
-                break
-            await self._page(page, everyone=selection.whole)
+        async for page in self._pages(selection):
+            await self._page(page, history=history, everyone=selection.whole)
             self._findings.advance(len(page))
-            after = page[-1].id
         for account, measure in self._system:
             await self._system_account(account, measure)
 
-    async def _page(self, page: Sequence[StoredAccount], *, everyone: bool) -> None:
+    async def _pages(self, selection: Selection) -> AsyncIterator[list[StoredAccount]]:
+        statement, parameters = self._statements.accounts(selection)
+        after = _SMALLEST
+        while page := [
+            StoredAccount._make(row)
+            for row in await self._fetch(
+                statement, **parameters, after=after, limit=ACCOUNTS_PER_PAGE
+            )
+        ]:
+            yield page
+            after = page[-1].id
+
+    async def _page(self, page: Sequence[StoredAccount], *, history: bool, everyone: bool) -> None:
         measures: dict[int, Measure] = {}
         copies: dict[int, Copies] = {}
         faulty: set[int] = set()
@@ -169,8 +155,8 @@ class AccountPages:
             if account.key.is_system:
                 self._system.append((account, measure))
             else:
-                copies[account.id] = Copies(account.key, [], set())
-        for first, last in _ranges(page, copies, everyone=everyone):
+                copies[account.id] = Copies(account.key)
+        for first, last in _ranges(page, copies, everyone=everyone) if history else ():
             faulty |= await self._entries(first, last, measures, copies)
         await self._compare(measures, copies)
         for id_, compared in copies.items():
@@ -178,18 +164,34 @@ class AccountPages:
 
     async def _settle(self, id_: int, measure: Measure, copies: Copies, *, sound: bool) -> None:
         """Report what is wrong with an account's copies, after their repair where that may be."""
-        if not copies.found:
+        if not copies.found and not copies.mirrored:
             return
         self._lost_entries = self._lost_entries or copies.ahead
-        fixed = False
-        if sound and self._repairs is not None and await self._may_repair(id_, copies):
-            again = Copies(copies.key, [], set())
-            if await self._repairs.account(copies.key, copies.found):
+        again = copies
+        if self._repairs is not None and sound:
+            if not copies.found:
+                # Mirrors alone: what others wrote to them may be for the books.
+                await self._repairs.mirrors(copies.key)
+            if not copies.found or (
+                await self._may_repair(id_, copies)
+                and await self._repairs.account(copies.key, copies.found)
+            ):
+                again = Copies(copies.key)
                 await self._check_holds(sorted(copies.holds), {id_: measure}, {id_: again})
                 await self._compare({id_: measure}, {id_: again})
-                fixed = not again.found
-        self._findings.fixed += fixed
-        self._findings.report(copies.found, fixed=fixed)
+        self._tell(copies.found, again.found)
+        self._tell(copies.mirrored, again.mirrored, mirrors=True)
+
+    def _tell(
+        self, found: Sequence[Discrepancy], left: Sequence[Discrepancy], *, mirrors: bool = False
+    ) -> None:
+        """Report what was found in an account, and count it as put right if nothing is left."""
+        fixed = bool(found) and not left
+        if mirrors:
+            self._findings.synced += len(found) if fixed else 0
+        else:
+            self._findings.fixed += fixed
+        self._findings.report(found, fixed=fixed)
 
     async def _may_repair(self, id_: int, copies: Copies) -> bool:
         """
@@ -299,6 +301,17 @@ class AccountPages:
             each.found += check_open_holds(measure, remaining, entries)
         for id_, account_id, remaining in await self._fetch(self._statements.loose_holds, ids=ids):
             copies[account_id].found.append(never_placed(measures[account_id], id_, remaining))
+        if self._catalog.mirrors:
+            await self._compare_mirrors(copies)
+
+    async def _compare_mirrors(self, copies: Mapping[int, Copies]) -> None:
+        page = await self._mirrors.page_of(list(copies))
+        for copy in page.copies:
+            copies[copy.account_id].mirrored += check_copy(copy)
+        for mirror, said in page.unreadable:
+            if mirror.name not in self._unreadable:
+                self._unreadable.add(mirror.name)
+                self._findings.report([unreadable(mirror, said)])
 
     async def _system_account(self, account: StoredAccount, measure: Measure) -> None:
         """

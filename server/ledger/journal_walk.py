@@ -7,6 +7,7 @@ the walk goes on from the stored value, so that one fault is not found again in 
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,12 +17,15 @@ from msgspec import Struct
 from .accounts import AccountKey
 from .catalog import Catalog
 from .digest import GENESIS, SealHash, content_hash
+from .errors import InvalidRequest
 from .invariants import Discrepancy, Invariant, numbers, texts
 from .stored import StoredEntry, StoredSeal, misfit
 from .told import check_updates, told_accounts
 from .transaction_types import TransactionTypes
 
 Record = Mapping[str, Any]
+
+_LOGGED = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", re.ASCII)
 
 
 class Ends(NamedTuple):
@@ -64,6 +68,17 @@ class LoggedSeal(Struct, frozen=True):
 
     position: int
     seal: str
+
+    @classmethod
+    def parse(cls, text: str) -> LoggedSeal:
+        """The seal that was logged as ``POSITION:SEAL``; raises InvalidRequest."""
+        match = _LOGGED.fullmatch(text)
+        if match is None:
+            raise InvalidRequest(
+                "a logged seal is POSITION:SEAL, the seal 64 hexadecimal digits",
+                pointer="/logged_seals",
+            )
+        return cls(int(match[1]), match[2])
 
     def check(self, found: str | None) -> Iterator[Discrepancy]:
         """SEAL: the journal still has it; found: the seal of that position now, if there is one."""

@@ -32,17 +32,18 @@ from .errors import (
 )
 from .history import HistoryFilter, JournalReader
 from .holds import Hold
+from .invariants import Discrepancy
 from .leases import Leases
 from .mirror_check import MirrorCheck
 from .mirror_sync import MirrorSync
 from .mirrors import Mirror, MirrorOptions
+from .proof import Asked, Proof
 from .receipts import Receipt
 from .report import Progress, Report
 from .reversals import Original, reverse
 from .statements import Statement
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import with_epoch
-from .verify import Verifier
 
 Made = TypeVar("Made")
 
@@ -93,9 +94,9 @@ class BalanceManager:
         administration: Administration,
         access: Access,
         leases: Leases,
-        verifier: Verifier,
         mirror_sync: MirrorSync,
         mirrors: MirrorCheck,
+        proof: Proof,
         types: TransactionTypes,
         refresh: Callable[[], Any],
         *,
@@ -103,7 +104,6 @@ class BalanceManager:
         default_book: str,
     ) -> None:
         self._committer = committer
-        self._verifier = verifier
         self._mirror_sync = mirror_sync
         self._refresh = refresh
         self._default_asset = default_asset
@@ -113,6 +113,7 @@ class BalanceManager:
         self.access = access
         self.leases = leases
         self.mirrors = mirrors
+        self.proof = proof
         self.types = types
 
     @property
@@ -469,17 +470,59 @@ class BalanceManager:
         *,
         user_id: str | None = None,
         book: str | None = None,
+        logged_seals: Sequence[str] = (),
+        actor: str = "system",
         progress: Progress | None = None,
     ) -> Report:
         """
         Check every invariant of the ledger, or those of the accounts of one user or book, while
-        traffic goes on; see `Verifier.verify`.
+        traffic goes on; where `fix`, copies of what the entries say are put right.
 
-        fix: cannot be asked for yet. Raises InvalidRequest, UnknownUser, UnknownBook.
+        logged_seals: each ``POSITION:SEAL``, as it was logged outside of the database: the journal
+        must still have it. progress: called with what is checked so far and in all.
+        Raises InvalidRequest, UnknownUser, UnknownBook; Conflict where another fixes already.
         """
-        if fix:
-            raise InvalidRequest("verification finds discrepancies; it cannot fix them yet")
-        return await self._verifier.verify(user_id=user_id, book=book, progress=progress)
+        asked = Asked(fix=fix, user_id=user_id, book=book, logged_seals=logged_seals, actor=actor)
+        return await self.proof.verify(asked, progress)
+
+    async def rebuild(self, *, actor: str = "system", progress: Progress | None = None) -> Report:
+        """
+        Make every account's row, holds and mirrors what its entries say, the journal's own
+        invariants left out; it can be broken off and repeated at any time. Raises Conflict.
+        """
+        return await self.proof.verify(Asked(fix=True, accounts_only=True, actor=actor), progress)
+
+    async def discrepancies(self, limit: int = 100) -> list[Discrepancy]:
+        """
+        What the newest verification that came to its end found and did not put right: at most
+        `limit`, the largest difference first.
+        """
+        return await self.proof.discrepancies(limit)
+
+    async def balance_drift(
+        self, user_id: str, *, asset: str | None = None, book: str | None = None
+    ) -> list[Discrepancy]:
+        """
+        Where the copies of one account (its row, holds and mirrors) differ from its last entry;
+        empty where they agree. A quick look: the entries are taken as they are.
+        """
+        return await self.proof.drift(user_id, **self._place(asset, book))
+
+    async def check_and_fix_balance_mismatch(
+        self,
+        user_id: str,
+        *,
+        asset: str | None = None,
+        book: str | None = None,
+        actor: str = "system",
+    ) -> tuple[bool, Decimal]:
+        """
+        Whether copies of one account's balance had drifted, which are then repaired, and the
+        balance in whole units. Raises AccountInconsistent where its entries cannot be trusted.
+        """
+        place = self._place(asset, book)
+        had_mismatch = await self.proof.check_and_fix(user_id, actor=actor, **place)
+        return had_mismatch, await self.get_balance(user_id, **place)
 
     # Mirrors
 
@@ -530,7 +573,8 @@ class BalanceManager:
         self._committer.on_commit(callback)
 
     async def close(self) -> None:
-        """Commit what waits, and stop."""
+        """End the verifications that go on, commit what waits, and stop."""
+        await self.proof.close()
         await self._committer.close()
 
     async def _adjust(
@@ -560,11 +604,11 @@ class BalanceManager:
             return self.types[reason], ""
         return self.types["adjustment"], reason
 
+    def _place(self, asset: str | None, book: str | None) -> dict[str, str]:
+        return {"asset": asset or self._default_asset, "book": book or self._default_book}
+
     def _split(self, description: str, options: Options) -> tuple[dict[str, str], Details]:
-        place = {
-            "asset": options.get("asset") or self._default_asset,
-            "book": options.get("book") or self._default_book,
-        }
+        place = self._place(options.get("asset"), options.get("book"))
         unknown = options.keys() - Options.__annotations__.keys()
         if unknown:
             raise TypeError(f"unexpected options: {', '.join(sorted(unknown))}")

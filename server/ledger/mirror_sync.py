@@ -13,8 +13,8 @@ from .invariants import Discrepancy
 from .mirror_check import ACCOUNTS_PER_PAGE, MirrorCheck, MirrorPage
 from .mirror_copies import Copy
 from .mirror_rows import MirrorRows
+from .report import MOST_DETAILS, Report
 from .transaction_types import TransactionTypes
-from .verify import MOST_DETAILS, Report
 
 Submit = Callable[[Sequence[Change]], Awaitable[tuple[Outcome, ...]]]
 

@@ -29,7 +29,9 @@ from .leases import Leases
 from .manager import BalanceManager
 from .mirror_check import MirrorCheck
 from .mirror_sync import MirrorSync
+from .proof import Proof
 from .transaction_types import TransactionTypes
+from .verifications import Verifications
 from .verify import Verifier
 
 _log = logs.get_logger(__name__)
@@ -99,15 +101,24 @@ async def open_ledger_in(
     reader = JournalReader(database, journal, clock)
     types = TransactionTypes()
     mirrors = MirrorCheck(database, journal)
+    mirror_sync = MirrorSync(database, mirrors, committer.submit_each, types)
+    leases = Leases(database, clock)
     manager = BalanceManager(
         committer,
         reader,
         Administration(database, journal, clock, refresh),
         Access(database, clock),
-        Leases(database, clock),
-        Verifier(database, journal, reader, types),
-        MirrorSync(database, mirrors, committer.submit_each, types),
+        leases,
+        mirror_sync,
         mirrors,
+        Proof(
+            Verifier(database, journal, reader, mirrors, types),
+            Verifications(database, clock, new_id),
+            leases,
+            committer,
+            mirror_sync,
+            types,
+        ),
         types,
         refresh,
         default_asset=default_asset,

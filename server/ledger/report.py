@@ -19,9 +19,9 @@ class Report(Struct, frozen=True):
     """
     What a verification found.
 
-    checked: transactions and accounts looked at; synced, fixed: mirrors and accounts put right;
-    errors: discrepancies that remain; details: the first MOST_DETAILS found, those put right
-    too. Read by attribute or by name, as a mapping.
+    checked: transactions and accounts looked at; synced, fixed: rows of mirrors, and accounts,
+    put right; errors: discrepancies that remain; details: the first MOST_DETAILS found, those put
+    right too. Read by attribute or by name, as a mapping.
     """
 
     checked: int
@@ -50,6 +50,7 @@ class Findings:
         self.total = 0
         self.checked = 0
         self.fixed = 0
+        self.synced = 0
         self.errors = 0
         self._details: list[Discrepancy] = []
 
@@ -73,7 +74,7 @@ class Findings:
         """The report."""
         return Report(
             checked=self.checked,
-            synced=0,
+            synced=self.synced,
             fixed=self.fixed,
             errors=self.errors,
             details=self._details,

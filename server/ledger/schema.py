@@ -234,6 +234,26 @@ leases = Table(
     Column("expires_at", _text, nullable=False),
 )
 
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("number", _number, primary_key=True),
+    Column("id", _text, nullable=False, unique=True),
+    Column("requested_by", _text, nullable=False),
+    Column("fix", Integer, nullable=False),
+    Column("user_id", _text),
+    Column("book", _text),
+    Column("status", _text, nullable=False),
+    Column("checked", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("report", _text),
+    Column("error", _text),
+    Column("started_at", _text, nullable=False),
+    Column("alive_until", _text, nullable=False),
+    Column("finished_at", _text),
+    CheckConstraint("status IN ('running', 'done', 'failed')", name="verification_status_known"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -8,33 +8,52 @@ agree with one another; whatever moves on is compared within one statement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from .. import metrics
-from .account_pages import AccountPages, Repairs, Selection
+from .account_pages import AccountPages, Repairs
 from .database import Database
 from .errors import UnknownAsset, UnknownBook, UnknownUser
 from .history import JournalReader
-from .invariants import check_trial_balance
+from .invariants import Discrepancy, check_trial_balance
 from .journal import Journal
 from .journal_pages import JournalPages, ends_of
 from .journal_walk import LoggedSeal
+from .mirror_check import MirrorCheck
 from .report import Findings, Progress, Report
 from .transaction_types import TransactionTypes
-from .verify_statements import Statements
+from .verify_statements import Selection, Statements, rows
 
 
 class Verifier:
     """Verifies the ledger in `database`; changes nothing by itself."""
 
     def __init__(
-        self, database: Database, journal: Journal, reader: JournalReader, types: TransactionTypes
+        self,
+        database: Database,
+        journal: Journal,
+        reader: JournalReader,
+        mirrors: MirrorCheck,
+        types: TransactionTypes,
     ) -> None:
         self._database = database
         self._journal = journal
         self._reader = reader
+        self._mirrors = mirrors
         self._types = types
         self._statements = Statements(database.dialect)
+
+    async def check_scope(self, user_id: str | None, book: str | None) -> None:
+        """Raise UnknownUser, UnknownBook where there is nothing to verify."""
+        async with self._database.read() as connection:
+            if book is not None:
+                (await self._journal.catalog(connection)).book(book)
+            if user_id is None:
+                return
+            count, parameters = self._statements.count_accounts(Selection(2**63 - 1, (user_id,)))
+            if not (await connection.execute(count, parameters)).scalar_one():
+                raise UnknownUser(f"{user_id!r} has no account here")
 
     async def verify(
         self,
@@ -56,22 +75,12 @@ class Verifier:
         and in all, transactions and accounts. Raises UnknownUser, UnknownBook where there is
         nothing to check.
         """
-        async with self._database.read() as connection:
-            bounds = (await connection.execute(self._statements.bounds)).one()
-            catalog = await self._journal.catalog(connection)
-        if book is not None:
-            catalog.book(book)
-        selection = Selection(bounds.last_account or 0, user_id, book, asset)
+        await self.check_scope(user_id, book)
         findings = Findings(progress)
-        journal = JournalPages(
-            self._database, self._statements, catalog, self._types, ends_of(bounds)
-        )
-        accounts = AccountPages(
-            self._database, self._statements, catalog, self._types, journal, findings, repairs
-        )
+        journal, accounts, last_account = await self._open(findings, repairs)
+        users = None if user_id is None else (user_id,)
+        selection = Selection(last_account, users, book, asset)
         findings.total = await accounts.count(selection)
-        if user_id is not None and not findings.total:
-            raise UnknownUser(f"{user_id!r} has no account here")
         for seal in logged:
             await journal.look_for(seal, findings)
         if selection.whole and not accounts_only:
@@ -82,6 +91,48 @@ class Verifier:
             findings.report(check_trial_balance(await self._sums(book)))
         metrics.VERIFY_DISCREPANCIES.set(findings.errors)
         return findings.summary()
+
+    async def compare(
+        self, users: Collection[str], *, book: str | None = None, asset: str | None = None
+    ) -> list[Discrepancy]:
+        """
+        Where the accounts of `users` differ from their last entries, which are taken as they are:
+        the quick look.
+        """
+        findings = Findings(None)
+        _, accounts, last_account = await self._open(findings, None)
+        await accounts.walk(Selection(last_account, users, book, asset), history=False)
+        return findings.summary().details
+
+    async def users(self, after: str, limit: int) -> list[str]:
+        """At most `limit` users with accounts, in order, behind `after`."""
+        async with self._database.read() as connection:
+            found: Sequence[Any] = await rows(
+                connection, self._statements.users, after=after, limit=limit
+            )
+            return [row[0] for row in found]
+
+    async def _open(
+        self, findings: Findings, repairs: Repairs | None
+    ) -> tuple[JournalPages, AccountPages, int]:
+        """The pages of journal and accounts as of now, and the last account's id."""
+        async with self._database.read() as connection:
+            bounds = (await connection.execute(self._statements.bounds)).one()
+            catalog = await self._journal.catalog(connection)
+        journal = JournalPages(
+            self._database, self._statements, catalog, self._types, ends_of(bounds)
+        )
+        accounts = AccountPages(
+            self._database,
+            self._statements,
+            catalog,
+            self._types,
+            journal,
+            self._mirrors,
+            findings,
+            repairs,
+        )
+        return journal, accounts, bounds.last_account or 0
 
     async def _sums(self, book: str | None) -> dict[str, str]:
         try:

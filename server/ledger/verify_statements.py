@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,20 @@ from .stored import StoredAccount, StoredEntry
 # A sum that could pass 64 bits is taken in two halves, and joined as a Python integer.
 HALF = 1_000_000_000
 TRANSACTION_COLUMNS = tuple(column.name for column in schema.transactions.columns)
+
+
+class Selection(NamedTuple):
+    """Which accounts are looked at; those made after the start are left to the next time."""
+
+    last_account: int
+    users: Collection[str] | None = None
+    book: str | None = None
+    asset: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it leaves none out."""
+        return self.users is None and self.book is None and self.asset is None
 
 
 class Statements:
@@ -62,6 +76,11 @@ class Statements:
             " AND p.position > :after ORDER BY p.position LIMIT :limit"
         )
         self.postings_at = self._by_set(f"SELECT {entry} FROM postings WHERE position", "positions")
+        self.users = text(
+            "SELECT DISTINCT owner FROM accounts WHERE owner > :after"
+            " AND substr(owner, 1, 1) <> '@'"
+            " ORDER BY owner LIMIT :limit"
+        )
         self.account_keys = self._by_set(
             "SELECT id, book, owner, asset FROM accounts WHERE id", "ids"
         )
@@ -137,17 +156,31 @@ class Statements:
             " ON p.account_id = a.id AND p.position > :after WHERE a.id = :id ORDER BY p.position"
         )
 
-    def accounts(self, condition: str) -> TextClause:
-        """A page of the accounts after the id `:after` that meet `condition`."""
+    def accounts(self, selection: Selection) -> tuple[TextClause, dict[str, Any]]:
+        """A page of the accounts selected, those after the id `:after`; and its parameters."""
         columns = ", ".join(StoredAccount._fields)
+        condition, parameters = self._selected(selection)
         return text(
             f"SELECT {columns} FROM accounts WHERE id > :after AND {condition}"
             " ORDER BY id LIMIT :limit"
-        )
+        ), parameters
 
-    def count_accounts(self, condition: str) -> TextClause:
-        """How many accounts `accounts` would give in all."""
-        return text(f"SELECT count(*) FROM accounts WHERE id > :after AND {condition}")
+    def count_accounts(self, selection: Selection) -> tuple[TextClause, dict[str, Any]]:
+        """How many accounts are selected; and its parameters."""
+        condition, parameters = self._selected(selection)
+        return text(f"SELECT count(*) FROM accounts WHERE {condition}"), parameters
+
+    def _selected(self, selection: Selection) -> tuple[str, dict[str, Any]]:
+        conditions = ["id <= :last_account"]
+        parameters: dict[str, Any] = {"last_account": selection.last_account}
+        if selection.users is not None:
+            conditions.append(f"owner {self._sets.among('users', 'text')}")
+            parameters["users"] = self.set(selection.users)
+        for column in ("book", "asset"):
+            if (value := getattr(selection, column)) is not None:
+                conditions.append(f"{column} = :{column}")
+                parameters[column] = value
+        return " AND ".join(conditions), parameters
 
     def set(self, values: Iterable[Any]) -> Any:
         """`values` as a parameter of a statement that looks them up."""

@@ -16,12 +16,13 @@ from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy
 from tallywire.ledger.journal import Journal
 from tallywire.ledger.journal_walk import LoggedSeal
+from tallywire.ledger.mirror_check import MirrorCheck
 from tallywire.ledger.verify import Verifier
 
 from ..services.postgres import PostgresServer
 from .conftest import ManualClock
 from .raw import execute, rows
-from .written import LAST, write_journal
+from .written import END, LAST, write_journal
 
 CONSERVATION = "CONSERVATION"
 SNAPSHOT = "SNAPSHOT=REPLAY"
@@ -34,6 +35,7 @@ ONCE = "REVERT_ONCE"
 SCREEN = "SCREEN=LEDGER"
 
 ALICE, BOB = "main/alice/USDT", "main/bob/USDT"
+DORA, EMIL = "main/dora/USDT", "main/emil/USDT"
 WORLD, HOUSE = "main/@world/USDT", "main/@house/USDT"
 NOBODY = "-"
 
@@ -95,7 +97,9 @@ async def findings(url: str, *logged: LoggedSeal) -> list[Discrepancy]:
     try:
         journal = Journal(database.dialect)
         reader = JournalReader(database, journal, SystemClock())
-        report = await Verifier(database, journal, reader, TransactionTypes()).verify(logged=logged)
+        report = await Verifier(
+            database, journal, reader, MirrorCheck(database, journal), TransactionTypes()
+        ).verify(logged=logged)
     finally:
         await database.close()
     assert report.errors == len(report.details)
@@ -132,6 +136,11 @@ def transaction(assignment: str, position: int = 1) -> tuple[str]:
 def id_(name: str) -> str:
     """The id of an account, as SQL."""
     return f"(SELECT id FROM accounts WHERE name = '{name}')"
+
+
+def at(position: int) -> str:
+    """The id of the transaction at `position`, as SQL."""
+    return f"(SELECT id FROM transactions WHERE position = {position})"
 
 
 def remove(position: int) -> tuple[str, str]:
@@ -208,7 +217,7 @@ CACHED = [
         "cached balance of a system account",
         account("balance = balance + 1", WORLD),
         {(SNAPSHOT, WORLD), (CONSERVATION, NOBODY)},
-        (SNAPSHOT, WORLD, None, "-169.999999", "-170.000000", "0.000001"),
+        (SNAPSHOT, WORLD, None, "-249.999999", "-250.000000", "0.000001"),
     ),
     Fault("status of a system account", account("status = 'closed'", WORLD), {(SNAPSHOT, WORLD)}),
     Fault("account name", account("name = 'main/eve/USDT'"), {(SNAPSHOT, ALICE)}),
@@ -278,7 +287,7 @@ POSTINGS = [
         "amount of a system account's posting",
         (posting("amount = amount - 1", 1, WORLD),),
         {(CONSERVATION, NOBODY), (SEAL, NOBODY), (SNAPSHOT, WORLD)},
-        (SNAPSHOT, WORLD, None, "-170.000000", "-170.000001", "0.000001"),
+        (SNAPSHOT, WORLD, None, "-250.000000", "-250.000001", "0.000001"),
     ),
     Fault(
         "amounts of both legs",
@@ -340,10 +349,10 @@ POSTINGS = [
         "posting inserted past the end",
         (
             "INSERT INTO postings (position, account_id, amount, held_change)"
-            f" VALUES ({LAST + 1}, {id_(WORLD)}, 500, 0)",
+            f" VALUES ({END + 1}, {id_(WORLD)}, 500, 0)",
         ),
         {(GAP, NOBODY), (SNAPSHOT, WORLD)},
-        (GAP, NOBODY, None, "13", "12", "1"),
+        (GAP, NOBODY, None, "25", "24", "1"),
     ),
     Fault(
         "posting inserted of no account",
@@ -503,15 +512,15 @@ TRANSACTIONS = [
     ),
     Fault(
         "truncated tail",
-        remove(LAST),
-        {(GAP, NOBODY), (SEAL, NOBODY), (SNAPSHOT, ALICE), (SNAPSHOT, WORLD)},
-        (GAP, NOBODY, None, "12", "11", "1"),
+        remove(END),
+        {(GAP, NOBODY), (SEAL, NOBODY), (SNAPSHOT, DORA), (SNAPSHOT, EMIL)},
+        (GAP, NOBODY, None, "24", "23", "1"),
     ),
     Fault(
         "nothing but the clock",
         ("DELETE FROM postings", "DELETE FROM transactions", "DELETE FROM accounts"),
         {(GAP, NOBODY), (SEAL, NOBODY)},
-        (GAP, NOBODY, None, "12", "0", "12"),
+        (GAP, NOBODY, None, "24", "0", "24"),
     ),
 ]
 
@@ -519,7 +528,7 @@ SEALS = [
     Fault("seal", (f"UPDATE seals SET seal = '{'ab' * 32}' WHERE last = 3",), {(SEAL, NOBODY)}),
     Fault(
         "last seal",
-        (f"UPDATE seals SET seal = '{'ab' * 32}' WHERE last = {LAST}",),
+        (f"UPDATE seals SET seal = '{'ab' * 32}' WHERE last = {END}",),
         {(SEAL, NOBODY)},
     ),
     Fault(
@@ -533,29 +542,109 @@ SEALS = [
         {(SEAL, NOBODY)},
         (SEAL, NOBODY, 12, "8", "9", "-1"),
     ),
-    Fault("end of a seal", ("UPDATE seals SET last = 13 WHERE last = 12",), {(SEAL, NOBODY)}),
+    Fault("end of a seal", ("UPDATE seals SET last = 25 WHERE last = 24",), {(SEAL, NOBODY)}),
     Fault("seal removed", ("DELETE FROM seals WHERE last = 3",), {(SEAL, NOBODY)}),
     Fault("all seals removed", ("DELETE FROM seals",), {(SEAL, NOBODY)}),
     Fault(
         "clock ahead",
         ("UPDATE clock SET position = position + 1",),
         {(GAP, NOBODY)},
-        (GAP, NOBODY, None, "13", "12", "1"),
+        (GAP, NOBODY, None, "25", "24", "1"),
     ),
     Fault(
         "clock behind",
         ("UPDATE clock SET position = position - 1",),
         {(GAP, NOBODY)},
-        (GAP, NOBODY, None, "11", "12", "-1"),
+        (GAP, NOBODY, None, "23", "24", "-1"),
     ),
     Fault("clock's time", (f"UPDATE clock SET created_at = '{THEN}'",), {(SEAL, NOBODY)}),
     Fault("clock's seal", (f"UPDATE clock SET seal = '{'0' * 64}'",), {(SEAL, NOBODY)}),
 ]
 
 
+HOLD_ROWS = [
+    Fault(
+        "hold left over",
+        (f"UPDATE holds SET status = 'open', remaining = 15000000 WHERE id = {at(15)}",),
+        {(HOLDS, DORA)},
+        (HOLDS, DORA, None, "45.000000", "30.000000", "15.000000"),
+    ),
+    Fault(
+        "what remains of a hold",
+        (f"UPDATE holds SET remaining = 29000000 WHERE id = {at(14)}",),
+        {(HOLDS, DORA)},
+        (HOLDS, DORA, 14, "29.000000", "30.000000", None),
+    ),
+    Fault("hold deleted", (f"DELETE FROM holds WHERE id = {at(14)}",), {(HOLDS, DORA)}),
+    Fault(
+        "hold that has ended deleted",
+        (f"DELETE FROM holds WHERE id = {at(18)}",),
+        {(HOLDS, DORA)},
+        (HOLDS, DORA, 19, None, "voided", None),
+    ),
+    Fault(
+        "hold that nobody placed",
+        (
+            "INSERT INTO holds (id, position, account_id, amount, remaining, status, placed_by)"
+            f" VALUES ('h', 1, {id_(ALICE)}, 5, 0, 'voided', 'alice')",
+        ),
+        {(HOLDS, ALICE)},
+    ),
+    Fault(
+        "hold of another account",
+        (f"UPDATE holds SET account_id = {id_(EMIL)} WHERE id = {at(14)}",),
+        {(HOLDS, DORA), (HOLDS, EMIL)},
+    ),
+    Fault(
+        "end of a hold",
+        (f"UPDATE holds SET expires_at = '{THEN}' WHERE id = {at(14)}",),
+        {(HOLDS, DORA)},
+        (HOLDS, DORA, 14, THEN, "2100-03-01T13:00:00.000000Z", None),
+    ),
+    Fault(
+        "placer of a hold",
+        (f"UPDATE holds SET placed_by = 'eve' WHERE id = {at(15)}",),
+        {(HOLDS, DORA)},
+        (HOLDS, DORA, 17, "eve", "shop", None),
+    ),
+    Fault(
+        "hold of a transaction",
+        transaction("hold = 'h'", 19),
+        {(SEAL, NOBODY), (HOLDS, DORA)},
+    ),
+]
+
+REVERSALS = [
+    Fault(
+        "leg of a reversal",
+        (posting("amount = amount - 1", 21, DORA), posting("amount = amount + 1", 21, HOUSE)),
+        {
+            (ONCE, NOBODY),
+            (SEAL, NOBODY),
+            (SCREEN, DORA),
+            (CHAIN, DORA),
+            (SNAPSHOT, DORA),
+            (SNAPSHOT, HOUSE),
+        },
+    ),
+    Fault(
+        "transaction reversed twice",
+        ("DROP INDEX transactions_by_reversed", *transaction(f"reverses = {at(20)}", 24)),
+        {(ONCE, NOBODY), (SEAL, NOBODY), (SCREEN, NOBODY), (SNAPSHOT, DORA), (SNAPSHOT, EMIL)},
+        (ONCE, NOBODY, 24, "24", "21", "3"),
+    ),
+    Fault(
+        "reversal that was not forced",
+        transaction("metadata = '{}'", 24),
+        {(FLOOR, EMIL), (SEAL, NOBODY), (SCREEN, NOBODY)},
+        (FLOOR, EMIL, 24, "-5.000000", "0.000000", "-5.000000"),
+    ),
+]
+
+
 @pytest.mark.parametrize(
     "fault",
-    [*CACHED, *POSTINGS, *TRANSACTIONS, *SEALS],
+    [*CACHED, *POSTINGS, *TRANSACTIONS, *SEALS, *HOLD_ROWS, *REVERSALS],
     ids=lambda fault: fault.name.replace(" ", "-"),
 )
 async def test_fault_is_found(written_url: str, fault: Fault) -> None:
@@ -720,14 +809,15 @@ async def test_forged_transaction_disagrees_with_its_updates(
 
 async def test_tail_cut_off_cleanly_is_found_by_a_logged_seal(written_url: str) -> None:
     """Nothing in the database can show that there was more."""
-    logged = [await logged_seal(written_url, position) for position in (8, LAST)]
+    logged = [await logged_seal(written_url, position) for position in (8, END)]
     await execute(
         written_url,
-        *(statement for position in range(9, LAST + 1) for statement in remove(position)),
+        *(statement for position in range(9, END + 1) for statement in remove(position)),
         "DELETE FROM seals WHERE last > 8",
+        "DELETE FROM holds WHERE position > 8",
         "UPDATE clock SET position = 8, seal = (SELECT seal FROM seals WHERE last = 8)",
         *as_entries_say(),
     )
     assert await findings(written_url, logged[0]) == []
     (found,) = await findings(written_url, *logged)
-    assert (found.invariant, found.position, found.stored) == (SEAL, LAST, None)
+    assert (found.invariant, found.position, found.stored) == (SEAL, END, None)

@@ -27,6 +27,7 @@ from tallywire.ledger.errors import InvalidRequest, UnknownBook, UnknownUser
 from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy, Measure
 from tallywire.ledger.journal import Journal
+from tallywire.ledger.mirror_check import MirrorCheck
 from tallywire.ledger.report import Report
 from tallywire.ledger.stored import StoredEntry
 from tallywire.ledger.transaction_types import TransactionTypes
@@ -34,7 +35,7 @@ from tallywire.ledger.verify import Verifier
 
 from ..conftest import RunTallywire
 from .raw import count, execute
-from .written import ACCOUNTS, LAST, write_journal
+from .written import ACCOUNTS, END, write_journal
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ async def test_ledger_without_entries_is_clean(ledger: BalanceManager) -> None:
 
 async def test_every_kind_of_change_is_clean(written: BalanceManager, database_url: str) -> None:
     report = await written.verify()
-    assert report == Report(LAST + ACCOUNTS, 0, 0, 0, [])
+    assert report == Report(END + ACCOUNTS, 0, 0, 0, [])
     assert await count(database_url, "accounts") == ACCOUNTS
 
 
@@ -82,8 +83,8 @@ async def test_pages_meet(small_pages: None, database_url: str) -> None:
         report = await manager.verify(progress=lambda *now: seen.append(now))
     assert report.errors == 0
     assert seen == sorted(seen)
-    assert len(seen) >= (LAST + ACCOUNTS) // 3
-    assert seen[-1] == (LAST + ACCOUNTS, LAST + ACCOUNTS)
+    assert len(seen) >= (END + ACCOUNTS) // 3
+    assert seen[-1] == (END + ACCOUNTS, END + ACCOUNTS)
     await execute(database_url, "UPDATE accounts SET balance = balance + 1")
     async with open_ledger(database_url) as manager:
         report = await manager.verify()
@@ -98,8 +99,8 @@ async def test_page_holds_one_transaction_larger_than_its_bytes(
     seen: list[int] = []
     async with open_ledger(database_url) as manager:
         report = await manager.verify(progress=lambda checked, _: seen.append(checked))
-    assert (report.checked, report.errors) == (LAST + ACCOUNTS, 0)
-    assert seen[:LAST] == list(range(1, LAST + 1))
+    assert (report.checked, report.errors) == (END + ACCOUNTS, 0)
+    assert seen[:END] == list(range(1, END + 1))
 
 
 async def test_one_user_or_book_alone(written: BalanceManager, database_url: str) -> None:
@@ -121,7 +122,7 @@ async def test_what_does_not_exist_cannot_be_verified(written: BalanceManager) -
     with pytest.raises(UnknownBook):
         await written.verify(book="mian")
     with pytest.raises(InvalidRequest):
-        await written.verify(fix=True)
+        await written.verify(logged_seals=["12"])
 
 
 async def test_metric_is_what_the_last_verification_found(
@@ -218,10 +219,12 @@ async def test_whatever_is_committed_between_two_statements(
     try:
         journal = Journal(database.dialect)
         reader = JournalReader(database, journal, SystemClock())
-        report = await Verifier(database, journal, reader, ledger.types).verify()
+        report = await Verifier(
+            database, journal, reader, MirrorCheck(database, journal), ledger.types
+        ).verify()
     finally:
         await database.close()
-    assert report == Report(LAST + ACCOUNTS, 0, 0, 0, [])
+    assert report == Report(END + ACCOUNTS, 0, 0, 0, [])
     assert turn > 20
 
 

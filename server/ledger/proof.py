@@ -1,0 +1,231 @@
+"""Proof: verifications as they are asked for, one after the other or beside the callers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+
+import structlog
+from msgspec import Struct
+
+from .accounts import AccountKey, check_user_id
+from .committer import Committer
+from .errors import AccountInconsistent, Conflict, InvalidRequest, LedgerError
+from .invariants import NOBODY, Discrepancy
+from .journal_walk import LoggedSeal
+from .leases import Leases
+from .mirror_sync import MirrorSync
+from .repair import Repairer
+from .report import Progress, Report
+from .transaction_types import TransactionTypes
+from .verifications import ALIVE, Verifications
+from .verify import Verifier
+
+log = structlog.get_logger("tallywire.proof")
+
+# Seconds between two records of how far a verification has come.
+HEARTBEAT = 2.0
+
+# What one verification at a time may do, in all processes.
+_FIXING = "fixing verification"
+_ALREADY = "another verification fixes already"
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """
+    What a verification is to do. user_id, book: only those accounts; accounts_only: all of them,
+    without the journal's own invariants; logged_seals: each ``POSITION:SEAL``, as it was logged
+    outside of the database; actor: who asked.
+    """
+
+    fix: bool = False
+    user_id: str | None = None
+    book: str | None = None
+    accounts_only: bool = False
+    logged_seals: Sequence[str] = ()
+    actor: str = "system"
+
+
+class Proof:
+    """Verification and repair of one ledger; each verification leaves a record."""
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        verifications: Verifications,
+        leases: Leases,
+        committer: Committer,
+        mirror_sync: MirrorSync,
+        types: TransactionTypes,
+    ) -> None:
+        self._verifier = verifier
+        self._leases = leases
+        self._committer = committer
+        self._mirror_sync = mirror_sync
+        self._types = types
+        self._running: set[asyncio.Task[Report]] = set()
+        self.verifications = verifications
+
+    async def verify(self, asked: Asked, progress: Progress | None = None) -> Report:
+        """
+        Check every invariant, and where `fix` put right what can be; see `Verifier.verify`.
+
+        Raises InvalidRequest, UnknownUser, UnknownBook; Conflict where another fixes already.
+        """
+        return await self._run(*await self._begin(asked), asked, progress)
+
+    async def start(self, asked: Asked) -> str:
+        """Begin what `verify` does, and go on beside the caller: the id of its record."""
+        id_, logged = await self._begin(asked)
+        task = asyncio.create_task(self._run(id_, logged, asked, None))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return id_
+
+    async def discrepancies(self, limit: int) -> list[Discrepancy]:
+        """What the newest verification found and did not put right: at most `limit`, by size."""
+        newest = await self.verifications.newest_done()
+        if newest is None or newest.report is None:
+            return []
+        return by_size(newest.report)[:limit]
+
+    async def drift(
+        self, user_id: str, *, asset: str | None = None, book: str | None = None
+    ) -> list[Discrepancy]:
+        """Where copies of a user's accounts differ from their last entries."""
+        return await self._verifier.compare([check_user_id(user_id)], asset=asset, book=book)
+
+    async def drifting(self, batch: int) -> AsyncIterator[tuple[int, dict[str, list[Discrepancy]]]]:
+        """
+        Every user, `batch` at a time: how many were looked at, and the drift of those who have
+        any, by user.
+        """
+        after = ""
+        while users := await self._verifier.users(after, batch):
+            found = await self._verifier.compare(users)
+            by_user: dict[str, list[Discrepancy]] = {}
+            for each in found:
+                by_user.setdefault(_owner(each), []).append(each)
+            yield len(users), by_user
+            after = users[-1]
+
+    async def check_and_fix(
+        self,
+        user_id: str,
+        *,
+        asset: str | None = None,
+        book: str | None = None,
+        actor: str = "system",
+    ) -> bool:
+        """
+        Whether copies of a user's accounts differed from the entries, which they no longer do.
+
+        Raises AccountInconsistent where the entries themselves cannot be trusted.
+        """
+        if not await self.drift(user_id, asset=asset, book=book):
+            return False
+        report = await self._verifier.verify(
+            user_id=user_id,
+            book=book,
+            asset=asset,
+            repairs=self._repairer(actor),
+        )
+        if report.errors:
+            wrong = next(each for each in report.details if not each.fixed)
+            raise AccountInconsistent(
+                f"{wrong.account} cannot be repaired: {wrong.invariant} {wrong.what}"
+            )
+        return True
+
+    async def close(self) -> None:
+        """End the verifications that go on; their records say so."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _begin(self, asked: Asked) -> tuple[str, list[LoggedSeal]]:
+        logged = [LoggedSeal.parse(text) for text in asked.logged_seals]
+        await self._verifier.check_scope(asked.user_id, asked.book)
+        id_ = await self.verifications.begin(
+            asked.actor, fix=asked.fix, user_id=asked.user_id, book=asked.book
+        )
+        if asked.fix and not await self._leases.take(_FIXING, id_, ALIVE):
+            await self.verifications.failed(id_, _ALREADY)
+            raise Conflict(_ALREADY)
+        return id_, logged
+
+    async def _run(
+        self, id_: str, logged: Sequence[LoggedSeal], asked: Asked, progress: Progress | None
+    ) -> Report:
+        reached = (0, 0)
+
+        def reach(checked: int, total: int) -> None:
+            nonlocal reached
+            reached = checked, total
+            if progress is not None:
+                progress(checked, total)
+
+        async def tell() -> None:
+            while True:
+                await asyncio.sleep(HEARTBEAT)
+                try:
+                    await self.verifications.goes_on(id_, *reached)
+                    if asked.fix:
+                        await self._leases.take(_FIXING, id_, ALIVE)
+                except LedgerError as error:
+                    log.warning("verification_not_recorded", id=id_, reason=str(error))
+
+        telling = asyncio.create_task(tell())
+        try:
+            report = await self._verifier.verify(
+                user_id=asked.user_id,
+                book=asked.book,
+                accounts_only=asked.accounts_only,
+                logged=logged,
+                repairs=self._repairer(asked.actor) if asked.fix else None,
+                progress=reach,
+            )
+            await _cancelled(telling)
+            await self.verifications.done(id_, report, reached[1])
+            return report
+        except BaseException as error:
+            await _cancelled(telling)
+            with contextlib.suppress(LedgerError):
+                await self.verifications.failed(id_, str(error) or type(error).__name__)
+            raise
+        finally:
+            if asked.fix:
+                with contextlib.suppress(LedgerError):
+                    await self._leases.give_back(_FIXING, id_)
+
+    def _repairer(self, actor: str) -> Repairer:
+        return Repairer(self._committer, self._mirror_sync, self._types, actor)
+
+    def _ended(self, task: asyncio.Task[Report]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("verification_failed", reason=str(error))
+
+
+def by_size(report: Report) -> list[Discrepancy]:
+    """What a report has that was not put right, the largest difference first."""
+    return sorted((each for each in report.details if not each.fixed), key=_size, reverse=True)
+
+
+def _size(found: Discrepancy) -> Decimal:
+    return Decimal(-1) if found.difference is None else abs(Decimal(found.difference))
+
+
+def _owner(found: Discrepancy) -> str:
+    try:
+        return AccountKey.parse(found.account).owner
+    except InvalidRequest:
+        return NOBODY
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
