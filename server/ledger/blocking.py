@@ -194,6 +194,10 @@ class SyncBalanceManager:
     unregister_mirror = _blocking(BalanceManager.unregister_mirror)
     sync_balances = _blocking(BalanceManager.sync_balances)
     retry_mirrors = _blocking(BalanceManager.retry_mirrors)
+    rebuild = _blocking(BalanceManager.rebuild)
+    discrepancies = _blocking(BalanceManager.discrepancies)
+    balance_drift = _blocking(BalanceManager.balance_drift)
+    check_and_fix_balance_mismatch = _blocking(BalanceManager.check_and_fix_balance_mismatch)
 
     def prepare(self, build: Callable[[Catalog], Made]) -> Made:
         """See `BalanceManager.prepare`."""
