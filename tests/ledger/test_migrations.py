@@ -10,6 +10,9 @@ from .oracle import examine
 
 # What each later migration made, the newest first.
 UNDO = (
+    "DROP TABLE verifications",
+    "DROP TABLE mirror_states",
+    "DROP TABLE mirrors",
     "DROP INDEX transactions_by_hold",
     "ALTER TABLE transactions DROP COLUMN hold",
     "DROP TABLE holds",
