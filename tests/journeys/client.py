@@ -247,7 +247,8 @@ def check_update(update: Json) -> None:
 
 def update_of(message: Mapping[str, Any]) -> Json:
     """The user's UPDATE inside a message or an admin UPDATE, to compare one with another."""
-    dropped = {"type", "replayed", *ADMIN_FIELDS}
+    # A hold is not shown to all alike.
+    dropped = {"type", "replayed", "hold", *ADMIN_FIELDS}
     return {field: value for field, value in message.items() if field not in dropped}
 
 

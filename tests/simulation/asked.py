@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
-from tallywire.ledger import BalanceManager, Change, Details, IdempotencyKey, changes
+from tallywire.ledger import (
+    BalanceManager,
+    Change,
+    Details,
+    IdempotencyKey,
+    LedgerError,
+    Receipt,
+    changes,
+    holds,
+)
+from tallywire.ledger.holds import Hold
+from tallywire.ledger.reversals import reverse
 
 from ..journeys.client import shown
 
@@ -16,12 +28,21 @@ DUES = "dues"
 SIDES = {"main": "credit", DUES: "debit"}
 OPERATOR = "operator"
 
+# How many holds and transactions a program has in mind: few, so that callers meet on them.
+REMEMBERED = 4
+
 Mode = Literal["one", "each", "atomic"]
+Told = Receipt | LedgerError
 
 
 @dataclass(frozen=True)
 class Item:
-    """One change: minor units, own sense. `settings`: as the contract names them, minor units."""
+    """
+    One change: minor units, own sense. `settings`: as the contract names them, minor units.
+
+    of: the id of the hold or transaction that it is about; then an amount of 0 is all that
+    remains. released: the remainder of a hold; forced: past the floors.
+    """
 
     reference: str
     kind: str
@@ -33,6 +54,11 @@ class Item:
     shares: tuple[tuple[str, int], ...] = ()
     settings: tuple[tuple[str, int | str | None], ...] = ()
     if_seq: int | None = None
+    of: str = ""
+    expires_in_s: int | None = None
+    released: bool = False
+    forced: bool = False
+    actor: str = OPERATOR
 
     @property
     def type(self) -> str:
@@ -60,22 +86,37 @@ class Asked:
         return None if self.key is None else f"{self.key}/{index}"
 
 
-def change_of(manager: BalanceManager, item: Item, key: str | None) -> Change:
+async def change_of(manager: BalanceManager, item: Item, key: str | None) -> Change:
     """The ledger's Change for `item`; raises what is wrong with it."""
-    scale = SCALES[item.asset]
-    amount = shown(item.amount, scale)
-    kind = manager.types[item.type]
-    place: dict[str, Any] = {
-        "asset": item.asset,
-        "book": item.book,
-        "details": Details(
-            description=item.kind,
-            reference=item.reference,
-            actor=OPERATOR,
-            key=None if key is None else IdempotencyKey("request", OPERATOR, key),
-        ),
-    }
-    catalog = manager.catalog
+    catalog, kind = manager.catalog, manager.types[item.type]
+    amount = shown(item.amount, SCALES[item.asset])
+    details = Details(
+        description=item.kind,
+        reference=item.reference,
+        actor=item.actor,
+        key=None if key is None else IdempotencyKey("request", OPERATOR, key),
+    )
+    if item.kind == "reversal":
+        original = await manager.read_original(item.of)
+        return reverse(catalog, manager.types, original, forced=item.forced, details=details)
+    if item.kind == "hold_confirmed":
+        return holds.confirm_hold(
+            catalog,
+            kind,
+            await manager.read_hold(item.of),
+            amount if item.amount else None,
+            release_remainder=item.released,
+            to_user=item.other or None,
+            details=details,
+        )
+    if item.kind == "hold_voided":
+        hold = await manager.read_hold(item.of)
+        return holds.end_hold(catalog, kind, hold, "voided", details=details)
+    place: dict[str, Any] = {"asset": item.asset, "book": item.book, "details": details}
+    if item.kind == "hold_placed":
+        return holds.place_hold(
+            catalog, kind, item.user, amount, expires_in_s=item.expires_in_s, **place
+        )
     if item.kind == "transfer":
         return changes.transfer(catalog, kind, item.user, item.other, amount, **place)
     if item.kind == "shared_charge":
@@ -86,7 +127,7 @@ def change_of(manager: BalanceManager, item: Item, key: str | None) -> Change:
         return changes.signed(catalog, kind, item.user, amount, **place)
     if item.kind in ("account_opened", "account_changed"):
         settings = {
-            name: shown(value, scale) if isinstance(value, int) else value
+            name: shown(value, SCALES[item.asset]) if isinstance(value, int) else value
             for name, value in item.settings
         }
         make = changes.open_account if item.kind == "account_opened" else changes.change_account
@@ -95,11 +136,18 @@ def change_of(manager: BalanceManager, item: Item, key: str | None) -> Change:
 
 
 class Requests:
-    """Makes requests; each item's reference is unique."""
+    """
+    Makes requests; each item's reference is unique.
+
+    What one caller learns of holds and transactions, by receipt or by reading, all callers know.
+    """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._made = 0
+        # By id: the item that it came from; of a hold as far as the reader knows it.
+        self._holds: dict[str, Item] = {}
+        self._done: dict[str, Item] = {}
 
     def next(self) -> Asked:
         """One more request, mostly a small one."""
@@ -114,12 +162,33 @@ class Requests:
         """A deposit, to see that all is well."""
         return Asked((Item(self._reference(), "deposit", user, 5),))
 
+    def learn(self, asked: Asked, told: Sequence[Told]) -> None:
+        """A caller was answered: receipts name the transactions, and the holds."""
+        for item, outcome in zip(asked.items, told, strict=True):
+            if not isinstance(outcome, Receipt):
+                continue
+            _remember(self._done, outcome.transaction_id, item)
+            if item.kind == "hold_placed" and outcome.hold is not None:
+                _remember(self._holds, outcome.hold["id"], item)
+
+    def read(self, found: Iterable[Hold]) -> None:
+        """A caller has read these holds."""
+        for hold in found:
+            item = Item(
+                "", "hold_placed", hold.key.owner, hold.amount, hold.key.book, hold.key.asset
+            )
+            _remember(self._holds, hold.id, item)
+
     def _reference(self) -> str:
         self._made += 1
         return f"r{self._made}"
 
     def _item(self) -> Item:
         random, reference = self._random, self._reference()
+        if self._holds and random.random() < 0.12:
+            return self._about_a_hold(reference)
+        if self._done and random.random() < 0.08:
+            return self._reversal(reference)
         user = random.choice(USERS)
         asset = random.choice(("USDT", "USDT", "COIN"))
         most = 1000 * 10 ** SCALES[asset]
@@ -136,8 +205,9 @@ class Requests:
                 "account_opened",
                 "shared_charge",
                 "payment",
+                "hold_placed",
             ),
-            (20, 20, 8, 6, 20, 4, 4, 5, 1, 3, 3),
+            (20, 20, 8, 6, 20, 4, 4, 5, 1, 3, 3, 12),
         )[0]
         amount = random.randint(1, most)
         if kind in ("shared_charge", "payment"):
@@ -148,6 +218,16 @@ class Requests:
         if kind == "transfer":
             other = random.choice([u for u in USERS if u != user])
             return Item(reference, kind, user, amount, asset=asset, other=other)
+        if kind == "hold_placed":
+            return Item(
+                reference,
+                kind,
+                user,
+                random.randint(1, most // 2),
+                asset=asset,
+                expires_in_s=random.choice((None, 1, 2, 4, 8, 3600)),
+                actor=random.choice((OPERATOR, user)),
+            )
         if kind == "adjustment":
             return Item(reference, kind, user, random.choice((1, -1)) * amount, asset=asset)
         if kind == "set_balance":
@@ -157,6 +237,28 @@ class Requests:
             settings = self._settings(most, with_status=kind == "account_changed")
             return Item(reference, kind, user, asset=asset, settings=settings)
         return Item(reference, kind, user, amount, asset=asset)
+
+    def _about_a_hold(self, reference: str) -> Item:
+        random = self._random
+        id_, placed = random.choice(list(self._holds.items()))
+        about = Item(
+            reference, "hold_voided", placed.user, book=placed.book, asset=placed.asset, of=id_
+        )
+        if random.random() < 0.25:
+            return about
+        return replace(
+            about,
+            kind="hold_confirmed",
+            amount=random.choice((0, random.randint(1, 1 + placed.amount))),
+            other=random.choice(("", random.choice([u for u in USERS if u != placed.user]))),
+            released=random.random() < 0.25,
+        )
+
+    def _reversal(self, reference: str) -> Item:
+        random = self._random
+        id_, item = random.choice(list(self._done.items()))
+        forced = random.random() < 0.3
+        return replace(item, reference=reference, kind="reversal", of=id_, forced=forced)
 
     def _settings(
         self, most: int, *, with_status: bool
@@ -170,3 +272,9 @@ class Requests:
         if with_status:
             choices += [("status", s) for s in ("active", "active", "active", "frozen", "closed")]
         return (random.choice(choices),)
+
+
+def _remember(known: dict[str, Item], id_: str, item: Item) -> None:
+    known[id_] = item
+    while len(known) > REMEMBERED:
+        del known[next(iter(known))]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from tallywire.ledger import LedgerError
 
-from .asked import Asked, Requests
+from .asked import USERS, Asked, Requests
 from .faults import Faults
 from .loop import Process, SimulatedLoop
 from .server import Answer, Server, ServerGone
@@ -40,6 +41,8 @@ class Caller:
         loop = asyncio.get_running_loop()
         while loop.time() < self._until:
             await asyncio.sleep(self._faults.between(0.0, 1.0))
+            if self._faults.random.random() < 0.05:
+                await self._look()
             if self._faults.random.random() < 0.1:
                 # A program in a hurry does not wait for one before the next.
                 together = [self._requests.next() for _ in range(4)]
@@ -79,9 +82,20 @@ class Caller:
             return None
         try:
             async with asyncio.timeout(PATIENCE):
-                return await server.ask(asked, self.process)
+                answer = await server.ask(asked, self.process)
         except (ServerGone, TimeoutError):
             return None
+        self._requests.learn(asked, answer)
+        return answer
+
+    async def _look(self) -> None:
+        """Read somebody's holds."""
+        server, user = self._pick(), self._faults.random.choice(USERS)
+        if server is None:
+            return
+        with suppress(ServerGone, TimeoutError, LedgerError):
+            async with asyncio.timeout(PATIENCE):
+                self._requests.read(await server.holds(user, self.process))
 
 
 def _is_to_be_repeated(answer: Answer) -> bool:

@@ -14,12 +14,19 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .clocks import JumpingClock
 from .locks import CLOCK, Deadlock, Locks, LockTimeout
 from .loop import Process, SimulatedLoop
 from .trace import Trace
 
 IDLE_IN_TRANSACTION = 5.0
 _NEW_ACCOUNTS = "WITH new(name,"
+
+# Unique columns whose constraint is never met: the locks come first.
+NEVER_TWICE = {
+    "transactions.position": "a position was given twice",
+    "transactions.reverses": "a reversal did not see another",
+}
 
 Row = tuple[Any, ...]
 
@@ -51,9 +58,13 @@ class Result:
 class Session:
     """One backend: its transaction, from the first statement to COMMIT or ROLLBACK."""
 
-    def __init__(self, number: int, owner: str) -> None:
+    def __init__(self, number: int, owner: str, clock: JumpingClock) -> None:
+        """clock: the client's, by which it decides what it writes here."""
         self.number = number
         self.owner = owner
+        self.clock = clock
+        # When its transaction began, in the loop's time.
+        self.began = 0.0
         self.writes: list[tuple[str, Any, bool]] = []
         self.open = True
         self.in_transaction = False
@@ -70,7 +81,7 @@ class SimulatedPostgres:
 
     def __init__(self, loop: SimulatedLoop, trace: Trace, template: sqlite3.Connection) -> None:
         self.process = Process(loop, "database")
-        self.committed: list[Callable[[], None]] = []
+        self.committed: list[Callable[[Session], None]] = []
         self.locks = Locks()
         self.broken_rules: list[str] = []
         self.sessions: dict[int, Session] = {}
@@ -99,10 +110,10 @@ class SimulatedPostgres:
 
     # Sessions.
 
-    def connect(self, owner: str) -> Session:
+    def connect(self, owner: str, clock: JumpingClock) -> Session:
         """A new session."""
         self._numbers += 1
-        session = self.sessions[self._numbers] = Session(self._numbers, owner)
+        session = self.sessions[self._numbers] = Session(self._numbers, owner, clock)
         return session
 
     async def execute(self, session: Session, sql: str, values: Any, *, many: bool) -> Result:
@@ -118,8 +129,9 @@ class SimulatedPostgres:
             raise DatabaseError("40P01", f"deadlock on {waited}") from None
         except sqlite3.Error as error:
             session.failed = True
-            if "transactions.position" in str(error):
-                self.broken_rules.append(f"a position was given twice: {error}")
+            for column, rule in NEVER_TWICE.items():
+                if column in str(error):
+                    self.broken_rules.append(f"{rule}: {error}")
             raise
         finally:
             self._end_statement(session)
@@ -143,7 +155,7 @@ class SimulatedPostgres:
         self._finish(session)
         for callback in self.committed:
             try:
-                callback()
+                callback(session)
             except Exception as violation:
                 # It is the world's, not the session's that committed.
                 self._loop.call_exception_handler({"message": "", "exception": violation})
@@ -182,7 +194,9 @@ class SimulatedPostgres:
             raise ConnectionGone
         if session.failed:
             raise DatabaseError("25P02", "current transaction is aborted")
-        session.in_transaction = True
+        if not session.in_transaction:
+            session.in_transaction = True
+            session.began = self._loop.time()
         session.busy = True
         session.statements += 1
 
@@ -308,6 +322,8 @@ def _rows_locked_by(sql: str, values: Any, many: bool) -> Sequence[str]:
         return [f"account {name}" for name in _new_accounts(values)]
     if sql.startswith("UPDATE accounts"):
         return [f"accounts {row[-1]}" for row in (values if many else [values])]
+    if sql.startswith("INSERT INTO holds"):
+        return [f"hold {row[0]}" for row in (values if many else [values])]
     if sql.startswith("UPDATE clock"):
         return [CLOCK]
     return []

@@ -13,6 +13,7 @@ from tallywire.ledger.accounts import Account, AccountKey
 from tallywire.ledger.database import Database
 from tallywire.ledger.journal import ClockState, Journal
 
+from .clocks import JumpingClock
 from .database import ConnectionGone, DatabaseError, Result, Session, SimulatedPostgres
 from .faults import Fate, Faults
 from .loop import Process
@@ -78,9 +79,15 @@ class Wire:
     """The network between one server and the database."""
 
     def __init__(
-        self, server: Process, database: SimulatedPostgres, faults: Faults, trace: Trace
+        self,
+        server: Process,
+        clock: JumpingClock,
+        database: SimulatedPostgres,
+        faults: Faults,
+        trace: Trace,
     ) -> None:
         self.server = server
+        self.clock = clock
         self.database = database
         self.faults = faults
         self.trace = trace
@@ -93,7 +100,7 @@ class Wire:
         await asyncio.sleep(2 * self.faults.latency())
         if self.faults.database_away:
             raise ConnectionRefusedError("the database is away")
-        session = self.database.connect(self.server.name)
+        session = self.database.connect(self.server.name, self.clock)
         connection = Connection(self, session, command_seconds)
         self._connections.append(connection)
         return connection

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from tallywire.ledger import LedgerError, Receipt
 from tallywire.ledger.balances import Snapshot
+from tallywire.ledger.holds import Hold
 from tallywire.ledger.updates import Committed
 
 from ..journeys.client import shown
-from .asked import SCALES, Asked, Item
-from .oracle import Oracle
+from .asked import SCALES, Asked, Item, Told
+from .clocks import Readings
+from .oracle import PASSES_PAUSE, Oracle
 from .trace import Violation
-
-Told = Receipt | LedgerError
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,15 @@ class Circumstances:
     """
     When a request was submitted: `head` was the journal's head `at` that time of the loop.
     database_fails: a caller may be told that the database is away, or the server is closing;
-    commit_unanswered: a COMMIT of this server lost its answer since.
+    commit_unanswered: a COMMIT of this server lost its answer since; clock: what the server's
+    showed since.
     """
 
     head: int
     at: float
     database_fails: bool
     commit_unanswered: bool
+    clock: Readings
 
 
 class Judge:
@@ -66,10 +68,11 @@ class Judge:
         if position > oracle.head:
             raise Violation(f"a snapshot as of {position}; the head is {oracle.head}")
         balances = [json.loads(balance) for balance in snapshot.balances[user]]
-        found = {b["account"]: (b["balance"], b["seq"], b["digest"]) for b in balances}
+        found = {b["account"]: (b["balance"], b["held"], b["seq"], b["digest"]) for b in balances}
         wanted = {
             name: (
                 shown(state.purse.balance, SCALES[name.split("/")[2]]),
+                shown(state.purse.held, SCALES[name.split("/")[2]]),
                 state.purse.seq,
                 state.digest,
             )
@@ -79,6 +82,15 @@ class Judge:
             raise Violation(f"SNAPSHOT=REPLAY: {user} at {position}: {found}, not {wanted}")
         if [committed.position for committed in seen] != oracle.positions(user, 0, position):
             raise Violation(f"the history of {user} up to {position} is not whole")
+
+    def read_holds(self, user: str, found: Sequence[Hold], since: int) -> None:
+        """A server has read the holds of `user`, newest first, the head being at `since`."""
+        oracle = self._oracle
+        read = [
+            (hold.id, hold.amount, hold.remaining, hold.status, hold.reference) for hold in found
+        ]
+        if not any(read == oracle.holds_of(user, at) for at in range(since, oracle.head + 1)):
+            raise Violation(f"HOLD_ACCOUNTING: {user} between {since} and {oracle.head}: {read}")
 
     def close(self) -> None:
         """At the end: what was refused each time it was asked for is nowhere."""
@@ -105,7 +117,7 @@ class Judge:
             raise Violation(f"{where}: the head is {oracle.head}: answered before COMMIT")
         known = oracle.transactions[receipt.position - 1]
         same = (known.id, known.reference) == (receipt.transaction_id, item.reference)
-        if not same or known.encoded != receipt.committed.encoded:
+        if not same or known.encoded != receipt.committed.encoded or known.hold != receipt.hold:
             raise Violation(f"COMMITTED_SURVIVES_FAULT: {where}: {known}")
         if not oracle.is_epoch(receipt.epoch):
             raise Violation(f"{where}: epoch {receipt.epoch}")
@@ -134,7 +146,9 @@ class Judge:
                 raise Violation(f"{where}, though every COMMIT was answered")
             return
         if code == "paused":
-            if not oracle.was_paused(when.at):
+            group = asked.items if asked.mode == "atomic" else (item,)
+            passing = all(i.kind in PASSES_PAUSE and i.of in oracle.holds for i in group)
+            if passing or not oracle.was_paused(when.at):
                 raise Violation(f"{where}, and changes were not")
             return
         if code == "idempotency_key_reused":
@@ -149,11 +163,11 @@ class Judge:
         ]
         last = min([oracle.head, *(position - 1 for position in own)])
         for position in range(when.head, last + 1):
-            found = oracle.refusal_at(group, position)
-            if found is None or found[0] != code:
-                continue
-            if asked.mode != "atomic" or refusal.extra.get("item") == found[1]:
-                return
+            for found in oracle.refusals_at(group, position, when.clock):
+                if found is None or found[0] != code:
+                    continue
+                if asked.mode != "atomic" or refusal.extra.get("item") == found[1]:
+                    return
         raise Violation(f"{where} between {when.head} and {last}, and should not be: {group}")
 
     def _check_reused(self, asked: Asked, where: str) -> None:

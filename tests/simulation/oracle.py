@@ -6,15 +6,18 @@ commit with a model of its own, and remembers every state.
 from __future__ import annotations
 
 import asyncio
+import json
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
-from ..journeys.client import ZEROS, account_name, digest
-from ..ledger.model import Model, Move, Purse, Refused
-from .asked import SIDES, Item
-from .database import SimulatedPostgres
+from ..journeys.client import ZEROS, account_name, digest, shown
+from ..ledger.model import Hold, Model, Move, Purse, Refused
+from .asked import SCALES, SIDES, Item
+from .clocks import Readings
+from .database import Session, SimulatedPostgres
 from .trace import Violation
 
 UP = {"deposit", "recharge"}
@@ -29,20 +32,34 @@ COUNTER = {
     "adjustment": "@house",
 }
 
+REVERSIBLE = {*COUNTER, "transfer"}
+# Types that a pause does not hold up.
+PASSES_PAUSE = {"hold_confirmed", "hold_voided", "hold_expired"}
+ENDS = {"hold_voided": "voided", "hold_expired": "expired"}
+
 Place = tuple[str, str]
 Account = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Known:
-    """One transaction of the journal."""
+    """
+    One transaction of the journal: what it came from, what it moved, and the HOLD object that
+    admins see with it.
+    """
 
     position: int
     id: str
-    reference: str
-    key: str | None
-    users: tuple[str, ...]
+    reference: str | None
+    item: Item
+    moves: tuple[Move, ...]
     encoded: bytes
+    hold: dict[str, Any] | None
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Who sees it."""
+        return tuple(sorted(move.user for move in self.moves))
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,17 @@ class State:
     digest: str
 
 
+@dataclass(frozen=True)
+class HoldState:
+    """One hold after a transaction of it."""
+
+    position: int
+    hold: Hold
+
+
+S = TypeVar("S", State, HoldState)
+
+
 class Oracle:
     """Every transaction that is committed, and every state of every account."""
 
@@ -62,7 +90,11 @@ class Oracle:
         self.asked: dict[str, Item] = {}
         self.by_reference: dict[str, int] = {}
         self.by_key: dict[str, int] = {}
+        self.by_id: dict[str, Known] = {}
         self.states: dict[Account, list[State]] = {}
+        self.holds: dict[str, list[HoldState]] = {}
+        # The position of the reversal, by the id of what it undid.
+        self.undone: dict[str, int] = {}
         self._database = database
         self._models: dict[Place, Model] = {}
         self._positions: dict[str, list[int]] = {}
@@ -80,19 +112,20 @@ class Oracle:
         """Whether this is, or was, an epoch of the journal."""
         return epoch in self._epochs
 
-    def learn(self) -> None:
-        """Take in what was committed since the last time; raises Violation."""
+    def learn(self, session: Session) -> None:
+        """Take in what `session` has committed now; raises Violation."""
         self._epochs.add(self._epoch())
         self._learn_pause()
         rows = self._database.rows(
-            "SELECT position, id, type, reference, key, encoded FROM transactions"
+            "SELECT position, id, type, reference, key, hold, reverses, encoded FROM transactions"
             " WHERE position > ? ORDER BY position",
             self.head,
         )
         if not rows:
             return
-        if self._paused[-1][1]:
+        if self._paused[-1][1] and not {row["type"] for row in rows} <= PASSES_PAUSE:
             raise Violation(f"{rows[0]['reference']} was committed while changes are paused")
+        clock = session.clock.readings(session.began)
         legs: dict[int, list[dict[str, Any]]] = {row["position"]: [] for row in rows}
         for leg in self._database.rows(
             "SELECT p.*, a.book, a.owner, a.asset FROM postings p JOIN accounts a"
@@ -101,7 +134,7 @@ class Oracle:
         ):
             legs[leg["position"]].append(leg)
         for row in rows:
-            self._take_in(row, legs[row["position"]])
+            self._take_in(row, legs[row["position"]], clock)
 
     def was_paused(self, since: float) -> bool:
         """Whether changes were paused at any moment from `since` on."""
@@ -121,75 +154,168 @@ class Oracle:
                 found[account_name(book, user, asset)] = state
         return found
 
-    def refusal_at(self, items: tuple[Item, ...], position: int) -> tuple[str, int] | None:
-        """The code, and the index of the item, that would refuse `items` together then."""
+    def shown_hold(self, position: int, user: str | None) -> dict[str, Any] | None:
+        """The HOLD object that `user`, or an admin where None, sees at `position`."""
+        hold = self.transactions[position - 1].hold if position <= self.head else None
+        if hold is None or user is None:
+            return hold
+        if user != hold["user_id"]:
+            return None
+        return {**hold, "placed_by": user if hold["placed_by"] == user else None}
+
+    def holds_of(self, user: str, position: int) -> list[tuple[str, int, int, str, str | None]]:
+        """The user's holds as of `position`, newest first."""
+        found = []
+        for id_, states in reversed(self.holds.items()):
+            hold = _at(states, position)
+            if hold is not None and hold.hold.user == user:
+                stood = hold.hold
+                reference = self.by_id[id_].reference
+                found.append((id_, stood.amount, stood.remaining, stood.status, reference))
+        return found
+
+    def refusals_at(
+        self, items: tuple[Item, ...], position: int, clock: Readings
+    ) -> list[tuple[str, int] | None]:
+        """
+        The code, and the index of the item, that would refuse `items` together then; each that
+        is possible, since the server's clock may have shown any time of `clock`.
+        """
+        ends = [states[0].hold.expires_at for i in items if (states := self.holds.get(i.of))]
+        times = {end for end in ends if end is not None and clock.earliest < end <= clock.latest}
+        return [self._refusal_at(items, position, now) for now in (clock.earliest, *sorted(times))]
+
+    def _refusal_at(
+        self, items: tuple[Item, ...], position: int, now: datetime
+    ) -> tuple[str, int] | None:
         models: dict[Place, Model] = {}
         for index, item in enumerate(items):
             place = (item.book, item.asset)
             if place not in models:
-                models[place] = self._model_at(place, position)
+                models[place] = self._model_at(place, position, {each.of for each in items})
             try:
-                apply(models[place], item)
+                self._apply(models[place], item, item.reference, now)
             except Refused as refused:
                 return str(refused), index
         return None
 
-    def _model_at(self, place: Place, position: int) -> Model:
+    def _model_at(self, place: Place, position: int, about: set[str]) -> Model:
+        """about: the ids of the holds and transactions that matter."""
         model = Model(SIDES[place[0]])
         for (book, owner, asset), states in self.states.items():
             if (book, asset) == place and (state := _at(states, position)) is not None:
                 model.purses[owner] = state.purse
+        for id_ in about:
+            if (held := _at(self.holds.get(id_, []), position)) is not None:
+                model.holds[id_] = held.hold
+            if self.undone.get(id_, position + 1) <= position:
+                model.undone.add(id_)
         return model
 
-    def _take_in(self, row: Mapping[str, Any], legs: list[dict[str, Any]]) -> None:
-        position = row["position"]
+    def _take_in(self, row: Mapping[str, Any], legs: list[dict[str, Any]], clock: Readings) -> None:
+        position, id_ = row["position"], row["id"]
         where = f"position {position} ({row['reference']})"
         if position != self.head + 1:
             raise Violation(f"SEQUENCE_GAP: {where} after {self.head}")
-        item = self.asked.get(row["reference"])
+        item = self._item_of(row)
         if item is None or item.type != row["type"]:
             raise Violation(f"{where} was not asked for: {row['type']}, {item}")
         if row["reference"] in self.by_reference:
             raise Violation(
                 f"IDEMPOTENT_REPLAY: {where} is at {self.by_reference[row['reference']]} already"
             )
+        about = (id_ if item.kind == "hold_placed" else item.of) or None
+        if (row["hold"] or row["reverses"]) != about:
+            raise Violation(f"{where} is about {row['hold']}, {row['reverses']}, not {about}")
+        view = json.loads(row["encoded"].split("\n")[1]).get("hold")
         place = (item.book, item.asset)
         model = self._models.setdefault(place, Model(SIDES[item.book]))
         before = {user: model.purse(user) for user in item.users}
         try:
-            apply(model, item)
+            self._apply(model, item, id_, _decided_at(where, item, view, clock))
         except Refused as refused:
             raise Violation(f"{where} was accepted, but is {refused}: {item}, {before}") from None
-        self._check_legs(where, item, before, model, legs)
-        users = tuple(sorted(item.users))
-        for user in users:
-            self._check_entry(where, row["id"], item, user, before[user], model, position, legs)
-            self._positions.setdefault(user, []).append(position)
-        self.transactions.append(
-            Known(position, row["id"], row["reference"], row["key"], users, row["encoded"].encode())
+        moves = tuple(
+            Move(user, model.purse(user).balance - purse.balance) for user, purse in before.items()
         )
-        self.by_reference[row["reference"]] = position
+        self._check_legs(where, item, moves, legs)
+        for user in item.users:
+            self._check_entry(where, id_, item, user, before[user], model, position, legs)
+            self._positions.setdefault(user, []).append(position)
+        known = Known(position, id_, row["reference"], item, moves, row["encoded"].encode(), view)
+        self.transactions.append(known)
+        self.by_id[id_] = known
+        if row["reference"] is not None:
+            self.by_reference[row["reference"]] = position
+        if row["hold"] is not None:
+            self.holds.setdefault(row["hold"], []).append(
+                HoldState(position, model.holds[row["hold"]])
+            )
+        if view != self._view_of_hold(row["hold"]):
+            raise Violation(f"HOLD_ACCOUNTING: {where}: {view}, not {self.holds.get(row['hold'])}")
+        if row["reverses"] is not None:
+            self.undone[row["reverses"]] = position
         if row["key"] is not None:
             if row["key"] in self.by_key:
                 raise Violation(f"IDEMPOTENT_REPLAY: {where} repeats {row['key']}")
             self.by_key[row["key"]] = position
 
+    def _item_of(self, row: Mapping[str, Any]) -> Item | None:
+        """What was asked for; nobody asks for an expiry."""
+        if row["type"] != "hold_expired" or row["hold"] not in self.holds:
+            return self.asked.get(row["reference"])
+        placed = self.by_id[row["hold"]].item
+        return Item("", "hold_expired", placed.user, 0, placed.book, placed.asset, of=row["hold"])
+
+    def _view_of_hold(self, id_: str | None) -> dict[str, Any] | None:
+        """The HOLD object as the newest transaction of the hold left it."""
+        if id_ is None:
+            return None
+        hold, placed = self.holds[id_][-1].hold, self.by_id[id_]
+        item, scale = placed.item, SCALES[placed.item.asset]
+        expires = hold.expires_at
+        return {
+            "id": id_,
+            "user_id": hold.user,
+            "account": account_name(item.book, hold.user, item.asset),
+            "amount": shown(hold.amount, scale),
+            "remaining": shown(hold.remaining, scale),
+            "status": hold.status,
+            "placed_by": item.actor,
+            "expires_at": None if expires is None else f"{expires:%Y-%m-%dT%H:%M:%S.%fZ}",
+            "reference": placed.reference,
+        }
+
+    def _apply(self, model: Model, item: Item, id_: str, now: datetime) -> None:
+        """Do `item` in the model as the transaction `id_`, at the time `now`; raises Refused."""
+        if item.kind == "hold_placed":
+            seconds = item.expires_in_s
+            ends = None if seconds is None else now + timedelta(seconds=seconds)
+            model.place(id_, item.user, item.amount, ends)
+        elif item.kind == "hold_confirmed":
+            amount, to = item.amount or None, item.other or None
+            model.confirm(item.of, amount, to, now, release=item.released)
+        elif item.kind in ENDS:
+            model.end(item.of, ENDS[item.kind], now)
+        elif item.kind == "reversal":
+            original = self.by_id[item.of]
+            if original.item.type not in REVERSIBLE:
+                raise Refused("not_reversible")
+            counted = original.item.type in COUNTED
+            model.reverse(item.of, original.moves, counted=counted, forced=item.forced)
+        else:
+            apply(model, item)
+
     def _check_legs(
-        self,
-        where: str,
-        item: Item,
-        before: Mapping[str, Purse],
-        model: Model,
-        legs: list[dict[str, Any]],
+        self, where: str, item: Item, moves: tuple[Move, ...], legs: list[dict[str, Any]]
     ) -> None:
         if any((leg["book"], leg["asset"]) != (item.book, item.asset) for leg in legs):
             raise Violation(f"{where} touches another book or asset: {item}")
         sign = 1 if SIDES[item.book] == "credit" else -1
-        wanted = {
-            user: sign * (model.purse(user).balance - before[user].balance) for user in item.users
-        }
-        if item.type in COUNTER:
-            wanted[COUNTER[item.type]] = -sum(wanted.values())
+        wanted = {move.user: sign * move.amount for move in moves}
+        kind = self.by_id[item.of].item.type if item.kind == "reversal" else item.type
+        if kind in COUNTER or (kind == "hold_confirmed" and not item.other):
+            wanted[COUNTER.get(kind, "@world")] = -sum(wanted.values())
         found = {leg["owner"]: leg["amount"] for leg in legs}
         if found != wanted or len(found) != len(legs):
             raise Violation(f"{where}: legs {found}, not {wanted}")
@@ -289,6 +415,20 @@ def shared(amount: int, shares: tuple[tuple[str, int], ...]) -> list[tuple[str, 
     return [(user, part) for (user, _), part in zip(shares, parts, strict=True)]
 
 
-def _at(states: list[State], position: int) -> State | None:
+def _decided_at(
+    where: str, item: Item, view: Mapping[str, Any] | None, clock: Readings
+) -> datetime:
+    """The time by which `item` was decided: one that `clock` showed, and that allows it."""
+    if item.kind == "hold_expired":
+        return clock.latest
+    if item.kind != "hold_placed" or item.expires_in_s is None or view is None:
+        return clock.earliest
+    now = datetime.fromisoformat(view["expires_at"]) - timedelta(seconds=item.expires_in_s)
+    if not clock.earliest <= now <= clock.latest:
+        raise Violation(f"HOLD_ACCOUNTING: {where} expires at {view['expires_at']}: {clock}")
+    return now
+
+
+def _at(states: list[S], position: int) -> S | None:
     index = bisect_right(states, position, key=lambda state: state.position)
     return states[index - 1] if index else None

@@ -53,11 +53,11 @@ class WatchingScreen(Screen):
         message = json.loads(text)
         self._kind = message["type"]
         if self._kind == "balance_update":
-            self._check_update(message)
+            self._check_update(message, self._oracle.shown_hold(message["position"], self.user_id))
             self._got.append(message["position"])
         elif self._kind == "admin_balance_monitor":
             for update in message["updates"]:
-                self._check_update(update)
+                self._check_update(update, self._oracle.shown_hold(update["position"], None))
         elif self._kind == "admin_monitor_init" or message.get("reason") == "reset":
             # A new epoch may cut a replay short: what was announced of it is void.
             self.resumed = None
@@ -84,10 +84,12 @@ class WatchingScreen(Screen):
         if not self._got:
             self._check_shown(position)
 
-    def _check_update(self, update: Json) -> None:
+    def _check_update(self, update: Json, hold: Json | None) -> None:
         oracle, position = self._oracle, update["position"]
         if position > oracle.head:
             raise Violation(f"{self.user_id} is shown {position}; the head is {oracle.head}")
+        if update.get("hold") != hold:
+            raise Violation(f"HOLD_ACCOUNTING: {self.user_id} is shown {update}, not {hold}")
         known = oracle.transactions[position - 1]
         said = (update["transaction_id"], update["reference"])
         if said != (known.id, known.reference) or update["user_id"] not in known.users:
@@ -107,8 +109,10 @@ class WatchingScreen(Screen):
                 shown["seq"],
                 shown["digest"],
                 shown["status"],
+                minor(shown["held"], shown["scale"]),
             )
-            if found != (state.purse.balance, state.purse.seq, state.digest, state.purse.status):
+            purse = state.purse
+            if found != (purse.balance, purse.seq, state.digest, purse.status, purse.held):
                 raise Violation(f"SCREEN=LEDGER: {name} at {position} shows {found}, not {state}")
 
 

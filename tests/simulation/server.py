@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
+from typing import Any, TypeVar
 
 from tallywire.auth import Principal
-from tallywire.ledger import BalanceManager, Change, LedgerError
-from tallywire.ledger.catalog import Catalog
+from tallywire.ledger import BalanceManager, Change, LedgerError, changes
 from tallywire.ledger.clock import uuid7_source
+from tallywire.ledger.holds import Hold
 from tallywire.ledger.opening import open_ledger_in
 from tallywire.ledger.updates import Batch
 from tallywire.sync.balance import sync_balance_across_all_systems
@@ -20,22 +21,24 @@ from tallywire.ws.connection import Bounds
 from tallywire.ws.hub import Hub
 from tallywire.ws.protocol import Limits
 
-from .asked import Asked, Item, change_of
+from .asked import Asked, Item, Told, change_of
 from .bus import Port, SimulatedBus
 from .clocks import JumpingClock
 from .database import SimulatedPostgres
 from .driver import RowLocks, SimulatedDatabase, Wire
 from .faults import Faults
-from .judge import Circumstances, Judge, Told
+from .judge import Circumstances, Judge
 from .loop import Process, SimulatedLoop
 from .oracle import Oracle
 from .pipe import Pipe
 from .trace import Trace
 
 Answer = Sequence[Told]
+T = TypeVar("T")
 
 # Short, so that some outages outlast it.
 PATIENCE = 4.0
+EXPIRY_EVERY = 1.0
 LIMITS = Limits(heartbeat_every=1.0)
 # Small, so that falling behind and catching up happen all the time.
 BOUNDS = Bounds(connection_bytes=6_000, total_bytes=60_000, stuck_after=8.0)
@@ -63,7 +66,7 @@ class Server:
         self.process = Process(loop, name)
         self.clock = clock
         self.ready = False
-        self.wire = Wire(self.process, database, faults, trace)
+        self.wire = Wire(self.process, clock, database, faults, trace)
         self.port: Port = bus.port(self.process)
         self.manager: BalanceManager | None = None
         self.pipes: dict[Pipe, None] = {}
@@ -73,9 +76,10 @@ class Server:
         self._oracle = oracle
         self._judge = judge
         self._random = Random(faults.random.getrandbits(64))
-        self._asking: dict[asyncio.Future[Answer], Process] = {}
+        self._asking: dict[asyncio.Future[Any], Process] = {}
         self._stop = asyncio.Event()
         self.task = self.process.start(self._run())
+        self.task.add_done_callback(_unless_cancelled)
 
     def kill(self) -> None:
         """End the process where it stands; connections break, locks stay until that is noticed."""
@@ -90,11 +94,18 @@ class Server:
 
     async def ask(self, asked: Asked, caller: Process) -> Answer:
         """Send a request as `caller` would over HTTP; raises ServerGone."""
+        return await self._request(partial(self._answer, asked), caller)
+
+    async def holds(self, user: str, caller: Process) -> Sequence[Hold]:
+        """Read the open holds of `user` as `caller` would over HTTP; raises ServerGone."""
+        return await self._request(partial(self._open_holds, user), caller)
+
+    async def _request(self, work: Callable[[], Awaitable[T]], caller: Process) -> T:
         if not self.ready:
             raise ServerGone
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._asking[answer] = caller
-        self.process.call_later(self._faults.latency(), self._receive, asked, answer, caller)
+        self.process.call_later(self._faults.latency(), self._receive, work, answer, caller)
         try:
             return await answer
         finally:
@@ -132,10 +143,13 @@ class Server:
         manager.on_commit(announce)
         self.manager, self._hub, self.ready = manager, hub, True
         self._trace.note(self.process.name, "is ready")
+        expiring = asyncio.create_task(self._expire_holds(manager))
+        expiring.add_done_callback(_unless_cancelled)
         try:
             await self._stop.wait()
         finally:
             self.ready = False
+            expiring.cancel()
             await hub.shutdown(0.0)
             await feed.close()
 
@@ -143,10 +157,29 @@ class Server:
         """End in good order."""
         self._stop.set()
 
-    def _receive(self, asked: Asked, answer: asyncio.Future[Answer], caller: Process) -> None:
-        self.process.start(self._answer(asked, answer, caller))
+    async def _expire_holds(self, manager: BalanceManager) -> None:
+        """Every server does it, as if each had the lease."""
+        while True:
+            with suppress(LedgerError):
+                await manager.expire_holds()
+            await asyncio.sleep(EXPIRY_EVERY)
 
-    async def _answer(self, asked: Asked, answer: asyncio.Future[Answer], caller: Process) -> None:
+    def _receive(
+        self, work: Callable[[], Awaitable[T]], answer: asyncio.Future[T], caller: Process
+    ) -> None:
+        self.process.start(self._reply(work, answer, caller))
+
+    async def _reply(
+        self, work: Callable[[], Awaitable[T]], answer: asyncio.Future[T], caller: Process
+    ) -> None:
+        try:
+            told = await work()
+        except LedgerError as refusal:
+            caller.call_later(self._faults.latency(), _refused, answer, refusal)
+        else:
+            caller.call_later(self._faults.latency(), _answered, answer, told)
+
+    async def _answer(self, asked: Asked) -> Answer:
         assert self.manager is not None
         self._judge.submitted(asked)
         head, submitted_at = self._oracle.head, asyncio.get_running_loop().time()
@@ -156,28 +189,36 @@ class Server:
             submitted_at,
             self._faults.profile.database_fails or self._stop.is_set(),
             self.wire.unanswered_at >= submitted_at,
+            self.clock.readings(submitted_at),
         )
         self._judge.answered(asked, told, when)
         self._trace.note(self.process.name, f"answers {_shown(asked, told)}")
-        caller.call_later(self._faults.latency(), _answered, answer, told)
         if self._faults.random.random() < 0.1:
-            await self._read(self.manager, asked.items[0].user)
+            self.process.start(self._read(self.manager, asked.items[0].user))
+        return told
 
     async def _read(self, manager: BalanceManager, user: str) -> None:
         with suppress(LedgerError):
             snapshot = await manager.reader.snapshot([user])
             seen = await manager.reader.user_page(user, 0, snapshot.position, 10_000)
             self._judge.read(user, snapshot, seen)
+            head = self._oracle.head
+            self._judge.read_holds(user, await manager.reader.holds(user, None, None, 1000), head)
+
+    async def _open_holds(self, user: str) -> Sequence[Hold]:
+        assert self.manager is not None
+        return await self.manager.reader.holds(user, "open", None, 2)
 
     async def _ask_the_ledger(self, manager: BalanceManager, asked: Asked) -> Answer:
         try:
-            changes = [
-                await manager.prepare(partial(_built, manager, item, asked.key_of(index)))
+            if asked.mode == "one":
+                change = await change_of(manager, asked.items[0], asked.key_of(0))
+                return [await manager.post(change)]
+            prepared = [
+                await _change_or_refusal(manager, item, asked.key_of(index))
                 for index, item in enumerate(asked.items)
             ]
-            if asked.mode == "one":
-                return [await manager.post(changes[0])]
-            return await manager.post_many(changes, atomic=asked.mode == "atomic")
+            return await manager.post_many(prepared, atomic=asked.mode == "atomic")
         except LedgerError as refusal:
             return [refusal] * len(asked.items)
 
@@ -200,8 +241,19 @@ class Server:
             self.pipes.pop(pipe, None)
 
 
-def _built(manager: BalanceManager, item: Item, key: str | None, _: Catalog) -> Change:
-    return change_of(manager, item, key)
+async def _change_or_refusal(manager: BalanceManager, item: Item, key: str | None) -> Change:
+    """What cannot be made is refused in its turn; raises where nothing can be made now."""
+    try:
+        return await change_of(manager, item, key)
+    except LedgerError as refusal:
+        if refusal.code == "database_unavailable":
+            raise
+        return changes.refused(refusal)
+
+
+def _unless_cancelled(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.result()
 
 
 def _principal(token: str) -> Principal:
@@ -209,14 +261,19 @@ def _principal(token: str) -> Principal:
     return Principal(user, role, 0, 4_000_000_000)
 
 
-def _gone(answer: asyncio.Future[Answer]) -> None:
+def _gone(answer: asyncio.Future[Any]) -> None:
     if not answer.done():
         answer.set_exception(ServerGone())
 
 
-def _answered(answer: asyncio.Future[Answer], told: Answer) -> None:
+def _answered(answer: asyncio.Future[T], told: T) -> None:
     if not answer.done():
         answer.set_result(told)
+
+
+def _refused(answer: asyncio.Future[Any], refusal: LedgerError) -> None:
+    if not answer.done():
+        answer.set_exception(refusal)
 
 
 def _shown(asked: Asked, told: Answer) -> str:

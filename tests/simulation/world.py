@@ -183,7 +183,7 @@ class World:
         server = random.choice(self._servers)
         if what == "clock":
             jump = random.choice((-3600.0, -5.0, 5.0, 7200.0))
-            server.clock.offset += jump
+            server.clock.jump(jump)
             self._trace.note(server.process.name, f"its clock jumps by {jump}")
         elif what == "deaf":
             known = random.random() < 0.5
@@ -224,7 +224,7 @@ class World:
 
     async def _operate(self, statement: str) -> None:
         """What an operator's command does, under the lock of the clock."""
-        session = self._database.connect("operator")
+        session = self._database.connect("operator", JumpingClock(0.0))
         while True:
             try:
                 await self._database.execute(session, "LOCK clock", (), many=False)
