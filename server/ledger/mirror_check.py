@@ -86,7 +86,9 @@ class MirrorCheck:
                     return
                 after = rows[-1].id
                 accounts = {row[0]: AccountKey._make(row[1:]) for row in rows}
-                yield await self._compare(connection, catalog, accounts)
+                page = await self._compare(connection, catalog, accounts)
+            # Whoever takes the page takes its time: no transaction is open meanwhile.
+            yield page
 
     async def page_of(self, ids: Sequence[int]) -> MirrorPage:
         """The rows of the accounts `ids`."""
