@@ -17,7 +17,7 @@ from .machine import LedgerMachine
 # A few in every run; `make stateful` tries more, and makes what fails as short as it can.
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
 FEW = 12
-STEPS = 30
+STEPS = 40
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
