@@ -16,7 +16,7 @@ from .machine import LedgerMachine
 
 # A few in every run; `make stateful` tries more, and makes what fails as short as it can.
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
-FEW = 12
+FEW = 10
 STEPS = 40
 
 
@@ -49,6 +49,7 @@ def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
         server.drop_database(made.pop())
 
 
+@pytest.mark.timeout(300)
 def test_any_sequence_of_operations(fresh_url: Callable[[], str]) -> None:
     machine = type("Machine", (LedgerMachine,), {"fresh_url": staticmethod(fresh_url)})
     run_state_machine_as_test(
