@@ -27,8 +27,8 @@ from .entry_walk import (
 from .hold_checks import HoldJournal, StoredHold, check_hold, check_open_holds, never_placed
 from .invariants import Discrepancy, Measure
 from .journal_pages import JournalPages
-from .mirror_check import MirrorCheck
-from .mirror_copies import check_copy, unreadable
+from .mirrors.check import MirrorCheck
+from .mirrors.copies import check_copy, unreadable
 from .report import Findings
 from .stored import StoredAccount, StoredEntry, misfit
 from .transaction_types import TransactionTypes

@@ -21,9 +21,9 @@ from .database import Database
 from .days import parse_day
 from .errors import Conflict, InvalidAmount, InvalidRequest, NotFound
 from .journal import Journal
-from .mirror_rows import MirrorRows
-from .mirror_tables import describe
-from .mirrors import Mirror, MirrorOptions, may_share, same_rows
+from .mirrors.mirror import Mirror, MirrorOptions, may_share, same_rows
+from .mirrors.rows import MirrorRows
+from .mirrors.tables import describe
 from .money import LARGEST_SCALE, parse_amount
 
 

@@ -24,8 +24,8 @@ from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
 from .holds import Hold
 from .intents import ConfirmHold, EndHold, MeetMirrors, RepairAccount, RepairSystemAccount
 from .journal import ENTRY_COLUMNS, STATE_COLUMNS, ClockState, Journal, Replay
-from .mirror_rows import MirrorRows
-from .mirroring import Mirroring, Stuck
+from .mirrors.meeting import Mirroring, Stuck
+from .mirrors.rows import MirrorRows
 from .receipts import Receipt
 from .rules import Decision, State, decide
 from .updates import Batch, Committed, encode_updates

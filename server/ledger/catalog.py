@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .days import end_of, start_of
 from .errors import InvalidRequest, UnknownAsset, UnknownBook
-from .mirrors import Mirror
+from .mirrors.mirror import Mirror
 from .money import check_range
 from .transaction_types import Side
 

@@ -23,7 +23,7 @@ from .changes import IdempotencyKey
 from .dialects import Sets
 from .digest import GENESIS
 from .holds import Hold
-from .mirrors import Mirror
+from .mirrors.mirror import Mirror
 from .updates import Committed
 
 STATE_COLUMNS = StoredState._fields

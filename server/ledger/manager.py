@@ -34,9 +34,9 @@ from .history import HistoryFilter, JournalReader
 from .holds import Hold
 from .invariants import Discrepancy
 from .leases import Leases
-from .mirror_check import MirrorCheck
-from .mirror_sync import MirrorSync
-from .mirrors import Mirror, MirrorOptions
+from .mirrors.check import MirrorCheck
+from .mirrors.mirror import Mirror, MirrorOptions
+from .mirrors.sync import MirrorSync
 from .proof import Asked, Proof
 from .receipts import Receipt
 from .report import Progress, Report

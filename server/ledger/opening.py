@@ -27,8 +27,8 @@ from .history import JournalReader
 from .journal import Journal
 from .leases import Leases
 from .manager import BalanceManager
-from .mirror_check import MirrorCheck
-from .mirror_sync import MirrorSync
+from .mirrors.check import MirrorCheck
+from .mirrors.sync import MirrorSync
 from .proof import Proof
 from .transaction_types import TransactionTypes
 from .verifications import Verifications

@@ -16,7 +16,7 @@ from .errors import AccountInconsistent, Conflict, InvalidRequest, LedgerError
 from .invariants import NOBODY, Discrepancy
 from .journal_walk import LoggedSeal
 from .leases import Leases
-from .mirror_sync import MirrorSync
+from .mirrors.sync import MirrorSync
 from .repair import Repairer
 from .report import Progress, Report
 from .transaction_types import TransactionTypes

@@ -18,7 +18,7 @@ from .changes import Change, Details
 from .committer import Committer
 from .errors import LedgerError
 from .invariants import Discrepancy
-from .mirror_sync import MirrorSync
+from .mirrors.sync import MirrorSync
 from .transaction_types import TransactionTypes
 
 log = structlog.get_logger("tallywire.repair")

@@ -20,7 +20,7 @@ from .invariants import Discrepancy, check_trial_balance
 from .journal import Journal
 from .journal_pages import JournalPages, ends_of
 from .journal_walk import LoggedSeal
-from .mirror_check import MirrorCheck
+from .mirrors.check import MirrorCheck
 from .report import Findings, Progress, Report
 from .transaction_types import TransactionTypes
 from .verify_statements import Selection, Statements, rows

@@ -16,7 +16,7 @@ from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy
 from tallywire.ledger.journal import Journal
 from tallywire.ledger.journal_walk import LoggedSeal
-from tallywire.ledger.mirror_check import MirrorCheck
+from tallywire.ledger.mirrors.check import MirrorCheck
 from tallywire.ledger.verify import Verifier
 
 from ..services.postgres import PostgresServer

@@ -19,7 +19,7 @@ from tallywire.ledger.errors import (
     UnknownAsset,
     UnknownBook,
 )
-from tallywire.ledger.mirrors import KeyColumn, Mirror
+from tallywire.ledger.mirrors.mirror import KeyColumn, Mirror
 from tallywire.ledger.money import LARGEST
 
 from .raw import execute, rows

@@ -27,7 +27,7 @@ from tallywire.ledger.errors import InvalidRequest, UnknownBook, UnknownUser
 from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy, Measure
 from tallywire.ledger.journal import Journal
-from tallywire.ledger.mirror_check import MirrorCheck
+from tallywire.ledger.mirrors.check import MirrorCheck
 from tallywire.ledger.report import Report
 from tallywire.ledger.stored import StoredEntry
 from tallywire.ledger.transaction_types import TransactionTypes

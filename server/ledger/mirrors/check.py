@@ -9,15 +9,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .accounts import Account, AccountKey
-from .catalog import Catalog
-from .database import Database, classify, reason
-from .dialects import Sets
-from .invariants import Discrepancy
-from .journal import Journal
-from .mirror_copies import Copy, check_copy, unreadable
-from .mirror_rows import MirrorRows
-from .mirrors import Mirror, MirrorState, RowKey
+from ..accounts import Account, AccountKey
+from ..catalog import Catalog
+from ..database import Database, classify, reason
+from ..dialects import Sets
+from ..invariants import Discrepancy
+from ..journal import Journal
+from .copies import Copy, check_copy, unreadable
+from .mirror import Mirror, MirrorState, RowKey
+from .rows import MirrorRows
 
 ACCOUNTS_PER_PAGE = 500
 

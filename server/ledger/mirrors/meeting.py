@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from .. import logs
-from .accounts import Account, AccountKey
-from .catalog import Catalog
-from .database import classify, reason
-from .errors import (
+from ... import logs
+from ..accounts import Account, AccountKey
+from ..catalog import Catalog
+from ..database import classify, reason
+from ..errors import (
     AccountClosed,
     InvalidAmount,
     LedgerError,
@@ -28,8 +28,8 @@ from .errors import (
     MirrorRefused,
     UnknownUser,
 )
-from .mirror_rows import MirrorRows
-from .mirrors import NO_ROW, Mirror, MirrorState, RowKey
+from .mirror import NO_ROW, Mirror, MirrorState, RowKey
+from .rows import MirrorRows
 
 _log = logs.get_logger(__name__)
 

@@ -16,9 +16,9 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .accounts import Account, AccountKey
-from .errors import InvalidAmount, InvalidRequest
-from .money import check_range, format_amount
+from ..accounts import Account, AccountKey
+from ..errors import InvalidAmount, InvalidRequest
+from ..money import check_range, format_amount
 
 NO_ROW = "there is no such row"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from .batch import Outcome
-from .catalog import Catalog
-from .changes import Change, Details, meet_mirrors, repair_account
-from .database import Database
-from .errors import Overloaded
-from .invariants import Discrepancy
-from .mirror_check import ACCOUNTS_PER_PAGE, MirrorCheck, MirrorPage
-from .mirror_copies import Copy
-from .mirror_rows import MirrorRows
-from .report import MOST_DETAILS, Report
-from .transaction_types import TransactionTypes
+from ..batch import Outcome
+from ..catalog import Catalog
+from ..changes import Change, Details, meet_mirrors, repair_account
+from ..database import Database
+from ..errors import Overloaded
+from ..invariants import Discrepancy
+from ..report import MOST_DETAILS, Report
+from ..transaction_types import TransactionTypes
+from .check import ACCOUNTS_PER_PAGE, MirrorCheck, MirrorPage
+from .copies import Copy
+from .rows import MirrorRows
 
 Submit = Callable[[Sequence[Change]], Awaitable[tuple[Outcome, ...]]]
 

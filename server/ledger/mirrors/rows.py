@@ -15,8 +15,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .dialects import Sets
-from .mirrors import Mirror, MirrorState, RowKey
+from ..dialects import Sets
+from .mirror import Mirror, MirrorState, RowKey
 
 STATES_PER_STATEMENT = 5000
 

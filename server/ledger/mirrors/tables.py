@@ -20,12 +20,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from . import schema
-from .catalog import Catalog
-from .changes import check_text
-from .errors import InvalidRequest
-from .migrations import VERSION_TABLE
-from .mirrors import KeyColumn, Mirror, MirrorOptions, check_options, check_places
+from .. import schema
+from ..catalog import Catalog
+from ..changes import check_text
+from ..errors import InvalidRequest
+from ..migrations import VERSION_TABLE
+from .mirror import KeyColumn, Mirror, MirrorOptions, check_options, check_places
 
 LONGEST_NAME = 64
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from .accounts import AccountKey
-from .errors import InvalidAmount
-from .invariants import Discrepancy, Invariant, numbers
-from .mirrors import NO_ROW, Mirror, MirrorState
+from ..accounts import AccountKey
+from ..errors import InvalidAmount
+from ..invariants import Discrepancy, Invariant, numbers
+from .mirror import NO_ROW, Mirror, MirrorState
 
 
 class Copy(Struct, frozen=True, kw_only=True):

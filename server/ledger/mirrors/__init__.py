@@ -1,0 +1,1 @@
+"""Mirrors: copies of a balance in other tables, which the ledger keeps inside its own commit."""
