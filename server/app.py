@@ -113,7 +113,7 @@ async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None
     """
     async with AsyncExitStack() as stack:
         bus, manager = await _bus_and_ledger(settings, clock, _signing_secrets(settings), stack)
-        manager.on_commit(lambda batch: sync_balance_across_all_systems(batch, bus))
+        manager.on_commit(_publisher(bus))
         await stack.enter_async_context(_scheduling(manager))
         yield
 
@@ -146,9 +146,28 @@ async def _scheduling(manager: BalanceManager) -> AsyncIterator[None]:
         await _cancelled(running)
 
 
+def _publisher(bus: Bus) -> Callable[[Batch], Awaitable[None]]:
+    async def publish(batch: Batch) -> None:
+        _log_commit(batch)
+        await sync_balance_across_all_systems(batch, bus)
+
+    return publish
+
+
+def _log_commit(batch: Batch) -> None:
+    # The seal is logged so that a journal that was cut off behind it can be told.
+    _log.info(
+        "committed",
+        first=batch.first,
+        last=batch.last,
+        changes=len(batch.transactions),
+        seal=f"{batch.last}:{batch.seal}",
+    )
+
+
 def _announcer(feed: Feed, bus: Bus) -> Callable[[Batch], Awaitable[None]]:
     async def announce(batch: Batch) -> None:
-        _log.info("committed", first=batch.first, last=batch.last, changes=len(batch.transactions))
+        _log_commit(batch)
         feed.offer(batch, "local")
         await sync_balance_across_all_systems(batch, bus)
 

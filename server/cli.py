@@ -68,6 +68,8 @@ def _known(error: Exception) -> str | None:
         catalog.book,
         opening.import_balances,
         proof.verify,
+        proof.rebuild,
+        proof.reconcile,
         mirrors.mirrors,
         pausing.pause,
         pausing.resume,

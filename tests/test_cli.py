@@ -28,6 +28,8 @@ COMMANDS = [
     "book",
     "import-balances",
     "verify",
+    "rebuild",
+    "reconcile",
     "pause",
     "resume",
     "watch",

@@ -94,6 +94,18 @@ class BookSettings(Struct):
         return {each.name: value for each, value in values if value is not each.default}
 
 
+class VerificationRequest(Struct, kw_only=True):
+    """
+    What to verify: everything, one user or one book; `fix` puts right what can be;
+    `logged_seals` (each `POSITION:SEAL`, from the log) must still be in the journal.
+    """
+
+    fix: bool = False
+    user_id: str | None = None
+    book: str | None = None
+    logged_seals: list[str] = []
+
+
 class TokenRequest(Struct):
     """Whom a development token is for."""
 

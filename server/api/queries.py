@@ -90,6 +90,12 @@ class TrialBalanceQuery(Struct, kw_only=True):
     as_of_position: Annotated[int, Meta(ge=0)] | None = None
 
 
+class DiscrepanciesQuery(Page, kw_only=True):
+    """Whose discrepancies; those of the newest finished verification where absent."""
+
+    verification: str | None = None
+
+
 def decode_query(raw: bytes, form: type[T]) -> T:
     """
     The query string `raw` as a `form`; parameters that it does not know are ignored.

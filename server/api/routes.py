@@ -19,7 +19,7 @@ from ..operations.reversals import Reversal
 from ..operations.shared_charges import SharedCharge, shared_charge
 from ..operations.transfers import Transfer, transfer
 from ..operations.withdrawals import Withdrawal, withdrawal
-from . import administration, catalog, development, holds, pages, transactions, users
+from . import administration, catalog, development, holds, pages, transactions, users, verifications
 from .answers import answer
 from .batches import create_batch
 from .bodies import (
@@ -29,6 +29,7 @@ from .bodies import (
     Batch,
     BookSettings,
     TokenRequest,
+    VerificationRequest,
 )
 from .calls import (
     ADMIN,
@@ -47,6 +48,7 @@ from .changes import patch_account, posting, reverse_transaction
 from .openapi import document
 from .queries import (
     BalancesQuery,
+    DiscrepanciesQuery,
     HistoryQuery,
     HoldsQuery,
     NamesQuery,
@@ -126,6 +128,10 @@ ROUTES: tuple[Route, ...] = (
     _change("PATCH", "/v1/admin/accounts/{book}/{owner}/{asset}", SUPERADMIN, AccountChange, patch_account),
     _get("/v1/admin/transactions", AUDITOR, transactions.list_transactions, "Transactions", Page),
     _get("/v1/admin/audit", AUDITOR, transactions.list_audit, "Audit", Page),
+    Route(method="POST", path="/v1/admin/verifications", who=SUPERADMIN, endpoint=verifications.start_verification, takes=VerificationRequest, status=202, answer="VerificationStarted"),
+    _get("/v1/admin/verifications", AUDITOR, verifications.list_verifications, "Verifications", Page),
+    _get("/v1/admin/verifications/{id}", AUDITOR, verifications.read_verification, "Verification"),
+    _get("/v1/admin/discrepancies", AUDITOR, verifications.list_discrepancies, "Discrepancies", DiscrepanciesQuery),
     _get("/v1/admin/trial-balance", AUDITOR, transactions.read_trial_balance, "TrialBalance", TrialBalanceQuery),
     Route(method="POST", path="/v1/admin/users/{user}/disconnect", who=SUPERADMIN, endpoint=administration.disconnect_user, answer="Disconnected"),
     Route(method="POST", path="/v1/admin/pause", who=SUPERADMIN, endpoint=administration.pause, answer="PauseState"),

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from ..ledger.catalog import Asset, Book
+from ..ledger.invariants import Discrepancy
+from ..ledger.verifications import Verification
 
 Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
 Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
@@ -265,6 +267,26 @@ class TrialBalance(Struct, kw_only=True):
     sums: dict[str, Decimals]
 
 
+class VerificationStarted(Struct):
+    """A verification that goes on by itself."""
+
+    id: Id
+
+
+class Verifications(Struct):
+    """Verifications, newest first, each report without its details."""
+
+    items: list[Verification]
+    next_cursor: str | None
+
+
+class Discrepancies(Struct):
+    """What a verification found, the largest difference first."""
+
+    items: list[Discrepancy]
+    next_cursor: str | None
+
+
 class Ticket(Struct, kw_only=True):
     """Good for one connection."""
 
@@ -315,6 +337,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     Book,
     Books,
     Disconnected,
+    Discrepancies,
     Health,
     History,
     Hold,
@@ -329,4 +352,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     Transactions,
     TrialBalance,
     Update,
+    Verification,
+    VerificationStarted,
+    Verifications,
 )

@@ -407,7 +407,7 @@ class Attempt:
         await self._journal.write_audit(self._connection, audited)
         await self._journal.append(self._connection, transactions, postings)
         await self._journal.advance_clock(self._connection, first, last, created_at, seal)
-        return Batch(clock.epoch, first, last, tuple(committed))
+        return Batch(clock.epoch, first, last, tuple(committed), seal)
 
     async def _restore_system_balances(self) -> None:
         for decision in self._accepted.values():

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 
-import structlog
 from msgspec import Struct
 
+from .. import logs
 from .accounts import AccountKey, check_user_id
 from .committer import Committer
 from .errors import AccountInconsistent, Conflict, InvalidRequest, LedgerError
@@ -23,7 +23,7 @@ from .transaction_types import TransactionTypes
 from .verifications import ALIVE, Verifications
 from .verify import Verifier
 
-log = structlog.get_logger("tallywire.proof")
+_log = logs.get_logger(__name__)
 
 # Seconds between two records of how far a verification has come.
 HEARTBEAT = 2.0
@@ -97,19 +97,37 @@ class Proof:
         """Where copies of a user's accounts differ from their last entries."""
         return await self._verifier.compare([check_user_id(user_id)], asset=asset, book=book)
 
-    async def drifting(self, batch: int) -> AsyncIterator[tuple[int, dict[str, list[Discrepancy]]]]:
+    async def count_users(self) -> int:
+        """How many users have accounts."""
+        return await self._verifier.count_users()
+
+    async def drifting(
+        self, batch: int, only: str | None = None
+    ) -> AsyncIterator[tuple[int, dict[str, list[Discrepancy]]]]:
         """
-        Every user, `batch` at a time: how many were looked at, and the drift of those who have
-        any, by user.
+        Every user or `only` one, `batch` at a time: how many were looked at, and the drift of
+        those who have any, by user. Raises UnknownUser.
         """
+        await self._verifier.check_scope(only, None)
         after = ""
-        while users := await self._verifier.users(after, batch):
+        while users := await self._verifier.users(after, batch) if only is None else [only]:
             found = await self._verifier.compare(users)
             by_user: dict[str, list[Discrepancy]] = {}
             for each in found:
                 by_user.setdefault(_owner(each), []).append(each)
             yield len(users), by_user
+            if only is not None:
+                return
             after = users[-1]
+
+    async def put_right(self, user_id: str, actor: str) -> bool:
+        """Repair what drifted of a user's accounts, if it can be; whether none drifts now."""
+        try:
+            await self.check_and_fix(user_id, actor=actor)
+        except AccountInconsistent as error:
+            _log.warning("an account is not repaired", user_id=user_id, reason=str(error))
+            return False
+        return True
 
     async def check_and_fix(
         self,
@@ -175,7 +193,9 @@ class Proof:
                     if asked.fix:
                         await self._leases.take(_FIXING, id_, ALIVE)
                 except LedgerError as error:
-                    log.warning("verification_not_recorded", id=id_, reason=str(error))
+                    _log.warning(
+                        "how far a verification has come is not recorded", id=id_, reason=str(error)
+                    )
 
         telling = asyncio.create_task(tell())
         try:
@@ -206,7 +226,7 @@ class Proof:
     def _ended(self, task: asyncio.Task[Report]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("verification_failed", reason=str(error))
+            _log.error("a verification failed", reason=str(error))
 
 
 def by_size(report: Report) -> list[Discrepancy]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
+from .. import logs
 from . import changes
 from .accounts import AccountKey
 from .catalog import Catalog
@@ -21,7 +20,7 @@ from .invariants import Discrepancy
 from .mirrors.sync import MirrorSync
 from .transaction_types import TransactionTypes
 
-log = structlog.get_logger("tallywire.repair")
+_log = logs.get_logger(__name__)
 
 # What was found is kept with the repair, for whoever reads the journal, as far as there is room.
 MOST_KEPT = 10
@@ -54,7 +53,7 @@ class Repairer:
         try:
             await self._mirror_sync.sync(user_id=key.owner, book=key.book, actor=self._actor)
         except LedgerError as refusal:
-            log.warning("mirrors_not_synced", account=key.name, reason=str(refusal))
+            _log.warning("mirrors are not put right", account=key.name, reason=str(refusal))
 
     async def system_account(
         self, key: AccountKey, position: int, balance: int, found: Sequence[Discrepancy]
@@ -77,9 +76,9 @@ class Repairer:
         except LedgerError as refusal:
             outcome = refusal
         if isinstance(outcome, LedgerError):
-            log.warning("repair_refused", account=key.name, reason=str(outcome))
+            _log.warning("an account is not repaired", account=key.name, reason=str(outcome))
             return False
-        log.warning("repaired", account=key.name, position=outcome.position)
+        _log.info("an account is repaired", account=key.name, position=outcome.position)
         return True
 
     def _details(self, found: Sequence[Discrepancy]) -> Details:

@@ -84,12 +84,16 @@ class Committed(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """The transactions of one commit, positions `first` to `last`."""
+    """
+    The transactions of one commit, positions `first` to `last`; seal: what vouches for them and
+    for all before, empty where only a part of them is here.
+    """
 
     epoch: str
     first: int
     last: int
     transactions: tuple[Committed, ...]
+    seal: str = ""
 
 
 def _seen_by(line: bytes) -> _SeenBy:

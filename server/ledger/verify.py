@@ -112,6 +112,12 @@ class Verifier:
             )
             return [row[0] for row in found]
 
+    async def count_users(self) -> int:
+        """How many users have accounts."""
+        async with self._database.read() as connection:
+            counted: int = (await connection.execute(self._statements.user_count)).scalar_one()
+            return counted
+
     async def _open(
         self, findings: Findings, repairs: Repairs | None
     ) -> tuple[JournalPages, AccountPages, int]:

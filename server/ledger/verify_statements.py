@@ -81,6 +81,9 @@ class Statements:
             " AND substr(owner, 1, 1) <> '@'"
             " ORDER BY owner LIMIT :limit"
         )
+        self.user_count = text(
+            "SELECT count(DISTINCT owner) FROM accounts WHERE substr(owner, 1, 1) <> '@'"
+        )
         self.account_keys = self._by_set(
             "SELECT id, book, owner, asset FROM accounts WHERE id", "ids"
         )

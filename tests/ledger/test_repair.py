@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from decimal import Decimal
 
 import pytest
 from tallywire.ledger import BalanceManager, open_ledger
 from tallywire.ledger.errors import AccountInconsistent, Conflict
 
+from ..conftest import RunTallywire
 from .raw import count, execute, rows
 from .written import END, write_journal
 
@@ -235,3 +238,61 @@ class TestEntriesThatAreNotSound:
             report = await manager.verify(fix=True)
         fixed = {each.account: each.fixed for each in report.details}
         assert (fixed[DORA], fixed[ALICE]) == (True, False)
+
+
+def test_commands_put_right_what_can_be(database_url: str, tallywire: RunTallywire) -> None:
+    asyncio.run(_write(database_url))
+    names = "'main/alice/USDT', 'main/bob/USDT'"
+    drift = f"UPDATE accounts SET balance = balance + 500000 WHERE name IN ({names})"
+    mismatches = [
+        "MISMATCH SNAPSHOT=REPLAY main/alice/USDT 24.500000 24.000000 0.500000",
+        "MISMATCH SNAPSHOT=REPLAY main/bob/USDT 76.000000 75.500000 0.500000",
+    ]
+    for arguments, code, said in (
+        (["reconcile", "--all", "--dry-run"], 1, mismatches),
+        (["reconcile", "--all", "--limit", "1", "--batch-size", "1"], 0, mismatches[:1]),
+        (["reconcile", "--user-id", "bob"], 0, mismatches[1:]),
+        (["reconcile", "--all"], 0, []),
+        (["rebuild"], 0, mismatches),
+        (["verify", "--fix"], 0, mismatches),
+        (["verify"], 0, []),
+    ):
+        if said == mismatches:
+            asyncio.run(execute(database_url, drift))
+        done = tallywire(*arguments, database_url=database_url)
+        assert (done.returncode, done.stdout.splitlines()) == (code, said), arguments
+
+
+def test_command_tells_how_far_it_is_and_of_texts(sqlite_url: str, tallywire: RunTallywire) -> None:
+    asyncio.run(_write(sqlite_url))
+    asyncio.run(
+        execute(
+            sqlite_url,
+            "DROP TRIGGER transactions_no_update",
+            "UPDATE transactions SET description = 'A \"new\" one' WHERE position = 1",
+        )
+    )
+    done = tallywire("verify", "--progress", database_url=sqlite_url)
+    assert done.returncode == 1
+    assert re.search(r"checked \d+ of \d+, [\d,]+/s, \d+ s left", done.stderr)
+    (line,) = [line for line in done.stdout.splitlines() if "SCREEN" in line]
+    *_, stored, actual, difference = line.split(" ")
+    assert (json.loads(stored), json.loads(actual)) == ("Bank deposit", 'A "new" one')
+    assert (len(line.split(" ")), difference) == (6, "-")
+
+
+def test_command_proves_that_a_logged_seal_is_there(
+    sqlite_url: str, tallywire: RunTallywire
+) -> None:
+    asyncio.run(_write(sqlite_url))
+    (clock,) = asyncio.run(rows(sqlite_url, "SELECT position, seal FROM clock"))
+    logged = f"{clock['position']}:{clock['seal']}"
+    done = tallywire("verify", "--logged-seal", logged, database_url=sqlite_url)
+    assert (done.returncode, done.stdout) == (0, "")
+    done = tallywire("verify", "--logged-seal", f"99:{'0' * 64}", database_url=sqlite_url)
+    assert (done.returncode, done.stdout) == (1, f"MISMATCH SEAL - - {'0' * 64} -\n")
+
+
+async def _write(url: str) -> None:
+    async with open_ledger(url) as manager:
+        await write_journal(manager)
