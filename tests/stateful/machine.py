@@ -270,7 +270,7 @@ class LedgerMachine(RuleBasedStateMachine):
         target=transactions,
         book=st.sampled_from(["flats", "flats", "main"]),
         amount=amounts,
-        weights=st.lists(st.integers(0, 5), min_size=1, max_size=3).filter(any),
+        weights=st.lists(st.integers(0, 5), min_size=1, max_size=2).filter(any),
         key=keys,
         day=days,
     )

@@ -191,7 +191,8 @@ class Model:
             raise Malformed
         self._begin(terms, [place[0]], passes=False, money=True)
         wrong = amount == 0 or (sign != 0 and amount < 0)
-        moved = (sign or 1) * amount
+        # An amount that is wrong still has the direction that was asked for.
+        moved = (sign or 1) * (1 if wrong else amount)
         return self._post(
             [Move(place, moved)],
             Effect((), counter=rule.counter, counts=rule.counts, reversible=True),
@@ -214,7 +215,7 @@ class Model:
             raise Malformed
         self._begin(terms, [source[0]], passes=False, money=True)
         return self._post(
-            [Move(source, -amount), Move(target, amount)],
+            [Move(source, -max(amount, 1)), Move(target, max(amount, 1))],
             Effect((), reversible=True),
             refusal="invalid_amount" if amount <= 0 else None,
         )
@@ -262,7 +263,7 @@ class Model:
             raise Malformed
         self._begin(terms, [place[0]], passes=False, money=False)
         effect = self._post(
-            [Move(place, 0, amount)],
+            [Move(place, 0, max(amount, 1))],
             Effect(()),
             refusal="invalid_amount" if amount <= 0 else None,
         )

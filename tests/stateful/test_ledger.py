@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from ..services.postgres import PostgresServer
 from .machine import LedgerMachine
 
-# A few in every run; `make stateful` tries more, and makes what fails as short as it can.
+# The same few in every run; `make stateful` tries others, and makes what fails as short as it can.
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
 FEW = 10
 STEPS = 40
@@ -58,6 +58,7 @@ def test_any_sequence_of_operations(fresh_url: Callable[[], str]) -> None:
             max_examples=EXAMPLES or FEW,
             phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
             stateful_step_count=STEPS,
+            derandomize=not EXAMPLES,
             deadline=None,
             database=None,
             print_blob=False,
