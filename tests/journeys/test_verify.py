@@ -107,6 +107,35 @@ async def test_a_balance_changed_by_hand_is_found_and_not_laundered(
     assert other.returncode == 0, other.stdout + other.stderr
 
 
+async def test_a_repair_reaches_screens_live_and_on_resume(
+    server: StartServer, go_outside: Go, database_url: str, execute: Execute
+) -> None:
+    outside = await go_outside(await server(database_url=database_url, env=FAST))
+    accepted(await outside.admin.deposit("alice", "10"))
+    shown = (await outside.admin.balances("alice"))["main/alice/USDT"]["balance"]
+    async with outside.screen("alice") as screen:
+        for live in (True, False):
+            if not live:
+                await screen.leave()
+            execute("UPDATE accounts SET balance = 7, total_in = 1 WHERE name = 'main/alice/USDT'")
+            begun = await outside.root.post("/v1/admin/verifications", {"fix": True})
+            assert begun.status_code == 202, begun.text
+            path = f"/v1/admin/verifications/{begun.json()['id']}"
+            async with asyncio.timeout(20):
+                while (found := (await outside.root.get(path)).json())["status"] == "running":
+                    await asyncio.sleep(0.02)
+            assert (found["report"]["fixed"], found["report"]["errors"]) == (1, 0)
+            head = await outside.admin.head()
+            if not live:
+                await screen.come_back()
+            await screen.until_position(head)
+            assert screen.init is not None and screen.init["reason"] == "repair"
+            balance = screen.balances["main/alice/USDT"]
+            assert balance["balance"] == shown
+            assert screen.balances == await outside.admin.balances("alice")
+    accepted(await outside.admin.deposit("alice", "1"))
+
+
 HISTORY = [
     "UPDATE transactions SET description = 'another' WHERE position = 1",
     "UPDATE postings SET amount = amount + 1 WHERE position = 1",

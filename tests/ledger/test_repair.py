@@ -138,6 +138,39 @@ async def test_one_account_is_checked_and_fixed(written: BalanceManager, databas
     assert await written.verify(fix=True)
 
 
+@pytest.mark.parametrize("on_drift", ["adopt", "overwrite"])
+async def test_drifted_mirrors_are_found_and_put_right(
+    ledger: BalanceManager, database_url: str, on_drift: str
+) -> None:
+    """By their own rule: what others wrote is booked where the mirror adopts, else written over."""
+    await execute(
+        database_url,
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, balance DECIMAL(20, 2) NOT NULL DEFAULT 0)",
+        "INSERT INTO users (id) VALUES (1)",
+    )
+    await ledger.register_mirror(
+        "balance",
+        table="users",
+        column="balance",
+        key={"id": "{owner}"},
+        asset="USD",
+        on_drift=on_drift,
+    )
+    await ledger.update_balance("1", "10", "deposit", asset="USD")
+    await execute(database_url, "UPDATE users SET balance = 12.5 WHERE id = 1")
+    (found,) = (await ledger.verify()).details
+    assert (found.invariant, found.account) == ("MIRROR=LEDGER", "main/1/USD")
+    assert (found.stored, found.actual, found.difference) == ("12.50", "10.00", "2.50")
+    assert await ledger.balance_drift("1", asset="USD") == [found]
+    had_mismatch, balance = await ledger.check_and_fix_balance_mismatch("1", asset="USD")
+    assert had_mismatch
+    assert balance == (Decimal("12.5") if on_drift == "adopt" else Decimal(10))
+    await execute(database_url, "UPDATE users SET balance = 1 WHERE id = 1")
+    report = await ledger.verify(fix=True)
+    assert (report.synced, report.fixed, report.errors) == (1, 0, 0)
+    assert (await ledger.verify()).details == []
+
+
 async def test_rebuild_puts_everything_right_and_may_be_repeated(
     written: BalanceManager, database_url: str
 ) -> None:
