@@ -1,4 +1,4 @@
-"""`python -m bench [commits|verify|writers]`: measure, print what was measured; all where none."""
+"""`python -m bench [commits|journals|verify|writers]`: measure, and print it; all where none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import sys
 
 import uvloop
 
-from . import commits, verify, writers
+from . import commits, journals, verify, writers
 
-MEASUREMENTS = {"commits": commits.measure, "verify": verify.measure, "writers": writers.measure}
+MEASUREMENTS = {
+    "commits": commits.measure,
+    "journals": journals.measure,
+    "verify": verify.measure,
+    "writers": writers.measure,
+}
 
 for name in sys.argv[1:] or MEASUREMENTS:
     uvloop.run(MEASUREMENTS[name]())

@@ -10,6 +10,7 @@ import click
 
 from .commands import (
     catalog,
+    journal,
     mirrors,
     opening,
     pausing,
@@ -71,6 +72,9 @@ def _known(error: Exception) -> str | None:
         proof.rebuild,
         proof.reconcile,
         mirrors.mirrors,
+        journal.export_journal,
+        journal.import_journal,
+        journal.epoch,
         pausing.pause,
         pausing.resume,
         watching.watch,

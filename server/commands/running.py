@@ -38,14 +38,22 @@ def with_ledger(work: Callable[[BalanceManager], Awaitable[Answer]]) -> Answer:
     """What `work` answers on the ledger of DATABASE_URL, which must be there and current."""
     from ..ledger import open_ledger
 
+    async def run(url: str) -> Answer:
+        async with open_ledger(url) as manager:
+            return await work(manager)
+
+    return with_database(run)
+
+
+def with_database(work: Callable[[str], Awaitable[Answer]]) -> Answer:
+    """What `work` answers on DATABASE_URL, where a ledger must be."""
     settings = read_settings()
     log_warnings(settings)
     url = settings.database_url
 
     async def run() -> Answer:
         await _check_present(url)
-        async with open_ledger(url) as manager:
-            return await work(manager)
+        return await work(url)
 
     _check_file(url)
     return asyncio.run(run())

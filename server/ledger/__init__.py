@@ -13,6 +13,7 @@ from .updates import Batch, Committed, UpdateFilter
 if TYPE_CHECKING:
     from .blocking import SyncBalanceManager, SyncWallet
     from .database import DatabaseUnavailable
+    from .importing import import_journal
     from .manager import BalanceManager, Wallet
     from .opening import open_ledger, open_ledger_sync
 else:
@@ -23,6 +24,7 @@ else:
         "SyncBalanceManager": ".blocking",
         "SyncWallet": ".blocking",
         "Wallet": ".manager",
+        "import_journal": ".importing",
         "open_ledger": ".opening",
         "open_ledger_sync": ".opening",
     }
@@ -51,6 +53,7 @@ __all__ = [
     "TransactionTypes",
     "UpdateFilter",
     "Wallet",
+    "import_journal",
     "open_ledger",
     "open_ledger_sync",
 ]

@@ -6,10 +6,8 @@ their rows, holds and mirrors. Whatever moves on meanwhile is compared within on
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import TextClause
 
@@ -233,7 +231,7 @@ class AccountPages:
                 ]
                 positions = statements.set({entry.position for entry in page})
                 causes = {
-                    row[0]: _cause(*row[1:])
+                    row[0]: Cause.stored(*row[1:])
                     for row in await rows(connection, statements.causes, positions=positions)
                 }
             placed: list[str] = []
@@ -374,21 +372,6 @@ class AccountPages:
     async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
         async with self._database.read() as connection:
             return await rows(connection, statement, **parameters)
-
-
-class _Forced(Struct):
-    forced: bool = False
-
-
-def _cause(
-    id_: str, kind: str, hold: str | None, undone: str | None, metadata: str | None
-) -> Cause:
-    """The cause of an entry; metadata: that of a reversal, where it says whether it was forced."""
-    forced = False
-    if metadata is not None:
-        with suppress(msgspec.DecodeError, TypeError):
-            forced = msgspec.json.decode(metadata, type=_Forced).forced
-    return Cause(id_, kind, hold, undone, forced)
 
 
 def _after(seq: object, last: object) -> bool:

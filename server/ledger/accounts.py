@@ -11,6 +11,7 @@ from msgspec import Struct
 from .digest import GENESIS
 from .errors import InvalidRequest
 
+SYSTEM_OWNERS = ("@world", "@house", "@fees", "@escrow", "@opening", "@rounding")
 LONGEST_USER_ID = 128
 
 # Bytes that stay as they are in an account name; quote() already keeps letters, digits and "_.-~".

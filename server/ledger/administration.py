@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -76,7 +77,7 @@ class Administration:
                 {"code": asset.code, "scale": asset.scale},
             )
             await connection.execute(
-                self.audit_row(actor, "asset_set", code, {"scale": asset.scale})
+                audit_row(self._clock, actor, "asset_set", code, {"scale": asset.scale})
             )
         return asset
 
@@ -93,7 +94,7 @@ class Administration:
             )
         async with self._settings_change() as connection:
             present = (await self._journal.catalog(connection)).books.get(name)
-            book = _with_settings(present, name, settings)
+            book = with_settings(present, name, settings)
             values = {**msgspec.structs.asdict(book), "self_service": int(book.self_service)}
             columns = list(values)
             await connection.execute(
@@ -104,7 +105,9 @@ class Administration:
                 ),
                 values,
             )
-            await connection.execute(self.audit_row(actor, "book_set", name, dict(settings)))
+            await connection.execute(
+                audit_row(self._clock, actor, "book_set", name, dict(settings))
+            )
         return book
 
     async def put_mirror(self, name: str, options: MirrorOptions, *, actor: str) -> Mirror:
@@ -131,7 +134,7 @@ class Administration:
                 insert(schema.mirrors).values(id=mirror.id, name=name, definition=definition)
             )
             await connection.execute(
-                self.audit_row(actor, "mirror_set", name, msgspec.to_builtins(mirror))
+                audit_row(self._clock, actor, "mirror_set", name, msgspec.to_builtins(mirror))
             )
         await self._forget_mirror_states()
         return mirror
@@ -144,7 +147,7 @@ class Administration:
             )
             if not removed.rowcount:
                 raise NotFound(f"there is no mirror {name!r}")
-            await connection.execute(self.audit_row(actor, "mirror_removed", name, {}))
+            await connection.execute(audit_row(self._clock, actor, "mirror_removed", name, {}))
         await self._forget_mirror_states()
 
     async def _forget_mirror_states(self) -> None:
@@ -162,22 +165,26 @@ class Administration:
         """Take changes again."""
         await self._set_paused(False, actor)
 
+    async def renew_epoch(self, actor: str) -> str:
+        """
+        Give the journal a new epoch, which is the result: every client that is connected, or
+        resumes, is told its balances anew. For a database that was restored from a copy.
+        """
+        epoch = str(uuid4())
+        async with self._settings_change() as connection:
+            before = (await self._journal.clock(connection)).epoch
+            await connection.execute(text("UPDATE clock SET epoch = :epoch"), {"epoch": epoch})
+            await connection.execute(
+                audit_row(self._clock, actor, "epoch_renewed", epoch, {"before": before})
+            )
+        return epoch
+
     async def record(
         self, actor: str, action: str, target: str, details: Mapping[str, Any]
     ) -> None:
         """Write one audit row of its own."""
         async with self._database.write() as connection:
-            await connection.execute(self.audit_row(actor, action, target, details))
-
-    def audit_row(self, actor: str, action: str, target: str, details: Mapping[str, Any]) -> Insert:
-        """The statement that writes one audit row, to run in whatever transaction it is about."""
-        return insert(schema.audit).values(
-            time=rfc3339(self._clock.now()),
-            actor=actor,
-            action=action,
-            target=target,
-            details=msgspec.json.encode(details).decode(),
-        )
+            await connection.execute(audit_row(self._clock, actor, action, target, details))
 
     async def _set_paused(self, paused: bool, actor: str) -> None:
         async with self._settings_change() as connection:
@@ -185,7 +192,7 @@ class Administration:
                 text("UPDATE clock SET paused = :paused"), {"paused": int(paused)}
             )
             action = "paused" if paused else "resumed"
-            await connection.execute(self.audit_row(actor, action, "changes", {}))
+            await connection.execute(audit_row(self._clock, actor, action, "changes", {}))
 
     @asynccontextmanager
     async def _settings_change(self) -> AsyncIterator[AsyncConnection]:
@@ -198,7 +205,25 @@ class Administration:
         await self._changed()
 
 
-def _with_settings(present: Book | None, name: str, settings: Mapping[str, Any]) -> Book:
+def audit_row(
+    clock: Clock, actor: str, action: str, target: str, details: Mapping[str, Any]
+) -> Insert:
+    """The statement that writes one audit row, to run in whatever transaction it is about."""
+    return insert(schema.audit).values(
+        time=rfc3339(clock.now()),
+        actor=actor,
+        action=action,
+        target=target,
+        details=msgspec.json.encode(details).decode(),
+    )
+
+
+def with_settings(present: Book | None, name: str, settings: Mapping[str, Any]) -> Book:
+    """
+    The book `name` after a change of its `settings`; present: as it is, None where it is new.
+
+    Raises InvalidRequest, Conflict where its side would change.
+    """
     checked = {field: _setting(field, value) for field, value in settings.items()}
     side = checked.get("side")
     if present is None:

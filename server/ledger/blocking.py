@@ -198,6 +198,7 @@ class SyncBalanceManager:
     discrepancies = _blocking(BalanceManager.discrepancies)
     balance_drift = _blocking(BalanceManager.balance_drift)
     check_and_fix_balance_mismatch = _blocking(BalanceManager.check_and_fix_balance_mismatch)
+    export_journal = _blocking(BalanceManager.export_journal)
 
     def prepare(self, build: Callable[[Catalog], Made]) -> Made:
         """See `BalanceManager.prepare`."""

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 from .accounts import AccountKey, StoredState
 from .digest import entry_digest
 from .invariants import (
@@ -25,6 +28,10 @@ from .stored import StoredAccount, StoredEntry, misfit
 from .transaction_types import TransactionTypes
 
 
+class _Forced(Struct):
+    forced: bool = False
+
+
 class Cause(NamedTuple):
     """
     The transaction of an entry: its id and type, the hold that it belongs to, the type of the
@@ -37,6 +44,17 @@ class Cause(NamedTuple):
     undone: str | None = None
     forced: bool = False
 
+    @classmethod
+    def stored(
+        cls, id_: str, kind: str, hold: str | None, undone: str | None, metadata: str | None
+    ) -> Cause:
+        """The cause by its row; metadata: a reversal's, where it says whether it was forced."""
+        forced = False
+        if metadata is not None:
+            with suppress(msgspec.DecodeError, TypeError):
+                forced = msgspec.json.decode(metadata, type=_Forced).forced
+        return cls(id_, kind, hold, undone, forced)
+
 
 class EntryWalk:
     """
@@ -44,10 +62,18 @@ class EntryWalk:
     HOLD_ACCOUNTING of the states, HASH_CHAIN, OVERDRAFT_FLOOR.
     """
 
-    def __init__(self, measure: Measure, types: TransactionTypes) -> None:
+    def __init__(
+        self, measure: Measure, types: TransactionTypes, before: StoredState | None = None
+    ) -> None:
+        """before: the state that earlier entries left; None where there are none."""
         self._measure = measure
         self._types = types
-        self._before = StoredState()
+        self._before = before or StoredState()
+
+    @property
+    def state(self) -> StoredState:
+        """The state that the entries so far left."""
+        return self._before
 
     def entry(self, entry: StoredEntry, cause: Cause | None) -> list[Discrepancy]:
         """

@@ -87,7 +87,7 @@ class JournalPages:
                     await rows(connection, self._statements.postings_at, positions=positions)
                 )
                 accounts = await self._accounts(connection, postings)
-                originals = await self._originals(connection, records)
+                originals = await read_originals(connection, self._statements, records)
             legs = _by_position(postings)
             for record in records:
                 at = legs.get(record["position"], [])
@@ -113,7 +113,7 @@ class JournalPages:
             upto: int = records[-1]["position"]
             postings = _entries(await rows(connection, statements.postings, after=after, upto=upto))
             accounts = await self._accounts(connection, postings)
-            originals = await self._originals(connection, records)
+            originals = await read_originals(connection, self._statements, records)
             while walk.seals_read_to < upto:
                 seals = await rows(
                     connection,
@@ -145,24 +145,23 @@ class JournalPages:
             if all(isinstance(part, str) for part in row[1:])
         }
 
-    async def _originals(
-        self, connection: AsyncConnection, records: Sequence[Record]
-    ) -> dict[str, Original]:
-        """What the transactions of a page reverse, by id."""
-        ids = {r["reverses"] for r in records if isinstance(r["reverses"], str)}
-        if not ids:
-            return {}
-        statements = self._statements
-        found = await rows(connection, statements.originals, ids=statements.set(ids))
-        legs: dict[int, dict[int, int]] = {row[1]: {} for row in found}
-        for position, account_id, amount in await rows(
-            connection, statements.legs, positions=statements.set(legs)
-        ):
-            legs[position][account_id] = amount
-        return {
-            id_: Original(position, kind, legs[position], first)
-            for id_, position, kind, first in found
-        }
+
+async def read_originals(
+    connection: AsyncConnection, statements: Statements, records: Sequence[Record]
+) -> dict[str, Original]:
+    """What the transactions of a page reverse, by id."""
+    ids = {r["reverses"] for r in records if isinstance(r["reverses"], str)}
+    if not ids:
+        return {}
+    found = await rows(connection, statements.originals, ids=statements.set(ids))
+    legs: dict[int, dict[int, int]] = {row[1]: {} for row in found}
+    for position, account_id, amount in await rows(
+        connection, statements.legs, positions=statements.set(legs)
+    ):
+        legs[position][account_id] = amount
+    return {
+        id_: Original(position, kind, legs[position], first) for id_, position, kind, first in found
+    }
 
 
 def ends_of(row: Any) -> Ends:

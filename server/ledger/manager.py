@@ -30,6 +30,7 @@ from .errors import (
     UnknownAsset,
     UnknownBook,
 )
+from .exporting import Exported, Exporter
 from .history import HistoryFilter, JournalReader
 from .holds import Hold
 from .invariants import Discrepancy
@@ -97,6 +98,7 @@ class BalanceManager:
         mirror_sync: MirrorSync,
         mirrors: MirrorCheck,
         proof: Proof,
+        exporter: Exporter,
         types: TransactionTypes,
         refresh: Callable[[], Any],
         *,
@@ -105,6 +107,7 @@ class BalanceManager:
     ) -> None:
         self._committer = committer
         self._mirror_sync = mirror_sync
+        self._exporter = exporter
         self._refresh = refresh
         self._default_asset = default_asset
         self._default_book = default_book
@@ -554,6 +557,15 @@ class BalanceManager:
         await self._mirror_sync.retry_deferred(lambda: self.catalog)
 
     # The rest of the door
+
+    async def export_journal(
+        self, write: Callable[[bytes], object], *, progress: Progress | None = None
+    ) -> Exported:
+        """
+        `write` the whole journal up to its head as JSON Lines, of which `import_journal` makes
+        the same journal in an empty ledger. progress: told the position reached and the last one.
+        """
+        return await self._exporter.export(write, progress)
 
     def wallet(self, user_id: str, *, asset: str | None = None, book: str | None = None) -> Wallet:
         """A handle on one account."""

@@ -23,6 +23,7 @@ from .committer import PATIENCE_SECONDS, Committer
 from .database import Database, DatabaseUnavailable, reason, system_identity
 from .digest import GENESIS
 from .errors import SchemaMismatch
+from .exporting import Exporter
 from .history import JournalReader
 from .journal import Journal
 from .leases import Leases
@@ -119,6 +120,7 @@ async def open_ledger_in(
             mirror_sync,
             types,
         ),
+        Exporter(database, journal),
         types,
         refresh,
         default_asset=default_asset,
