@@ -216,7 +216,7 @@ class AccountPages:
         cursor = (first, _SMALLEST)
         full = True
         while full:
-            async with self._database.read() as connection:
+            async with self._database.read(any_text=True) as connection:
                 page = [
                     StoredEntry._make(row)
                     for row in await rows(
@@ -258,7 +258,7 @@ class AccountPages:
         if not ids:
             return
         statements = self._statements
-        async with self._database.read() as connection:
+        async with self._database.read(any_text=True) as connection:
             found = await rows(connection, statements.holds, ids=statements.set(ids))
             moves = await rows(connection, statements.hold_moves, ids=statements.set(ids))
         for id_, account_id, placed_at, newest, encoded, *columns in found:
@@ -370,7 +370,7 @@ class AccountPages:
         return not await self._compare_system(account.id, measure, total, position)
 
     async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
-        async with self._database.read() as connection:
+        async with self._database.read(any_text=True) as connection:
             return await rows(connection, statement, **parameters)
 
 

@@ -128,11 +128,23 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reads; each statement sees what is committed as it starts."""
+    async def read(self, *, any_text: bool = False) -> AsyncIterator[AsyncConnection]:
+        """
+        A connection for reads; each statement sees what is committed as it starts.
+
+        any_text: read texts that are not UTF-8 too, which SQLite keeps, their bytes escaped.
+        """
         self._check_open()
         async with _unavailable_as_such(), self.reader.connect() as connection:
-            yield connection
+            if not any_text or self.dialect != "sqlite":
+                yield connection
+                return
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver.text_factory = _any_text
+            try:
+                yield connection
+            finally:
+                driver.text_factory = str
 
     async def close(self) -> None:
         """Close every connection; there will be no others."""
@@ -144,6 +156,10 @@ class Database:
         # An engine that was disposed of would connect again, and nobody would end that.
         if self._closed:
             raise DatabaseUnavailable("the database was closed by this program")
+
+
+def _any_text(stored: bytes) -> str:
+    return stored.decode(errors="backslashreplace")
 
 
 @asynccontextmanager

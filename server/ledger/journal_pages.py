@@ -42,7 +42,7 @@ class JournalPages:
 
     async def look_for(self, logged: LoggedSeal, findings: Findings) -> None:
         """A seal that the journal had must still be there, and with it all that it vouches for."""
-        async with self._database.read() as connection:
+        async with self._database.read(any_text=True) as connection:
             found = await rows(connection, self._statements.seal, position=logged.position)
         findings.report(logged.check(found[0][0] if found else None))
 
@@ -70,7 +70,7 @@ class JournalPages:
         walk = JournalWalk(self._catalog, self._types)
         after = 0
         while True:
-            async with self._database.read() as connection:
+            async with self._database.read(any_text=True) as connection:
                 records = _records(
                     await rows(
                         connection,
@@ -97,7 +97,7 @@ class JournalPages:
 
     async def _page(self, walk: JournalWalk, after: int, findings: Findings) -> int:
         statements, head = self._statements, self.head
-        async with self._database.read() as connection:
+        async with self._database.read(any_text=True) as connection:
             records = _records(
                 await rows(
                     connection,

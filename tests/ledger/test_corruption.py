@@ -714,6 +714,11 @@ MISFITS = {
     "position of a transaction": (transaction("position = 1.5"), GAP, NOBODY),
     "position of a transaction as a text": (transaction("position = 'x'"), GAP, NOBODY),
     "updates as bytes": (transaction("encoded = x'00'"), SCREEN, NOBODY),
+    "description that is not UTF-8": (
+        transaction("description = CAST(x'ff' AS TEXT)"),
+        SCREEN,
+        NOBODY,
+    ),
     "metadata as bytes": (transaction("metadata = x'00'"), SCREEN, NOBODY),
     "beginning of a seal": (("UPDATE seals SET first = 'a' WHERE last = 3",), SEAL, NOBODY),
     "end of a seal": (("UPDATE seals SET last = 'a' WHERE last = 3",), SEAL, NOBODY),

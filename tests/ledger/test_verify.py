@@ -178,8 +178,8 @@ class BusyDatabase(Database):
         self.traffic = traffic
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        async with super().read() as connection:
+    async def read(self, *, any_text: bool = False) -> AsyncIterator[AsyncConnection]:
+        async with super().read(any_text=any_text) as connection:
             yield cast(AsyncConnection, BusyConnection(connection, self.traffic))
 
 
