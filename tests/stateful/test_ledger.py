@@ -16,8 +16,8 @@ from .machine import LedgerMachine
 
 # The same few in every run; `make stateful` tries others, and makes what fails as short as it can.
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
-FEW = 10
-STEPS = 40
+FEW = 6
+STEPS = 60
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
