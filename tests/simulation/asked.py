@@ -158,9 +158,14 @@ class Requests:
         key = f"key {self._made}" if random.random() < 0.6 else None
         return Asked(items, mode, key)
 
-    def deposit(self, user: str) -> Asked:
-        """A deposit, to see that all is well."""
-        return Asked((Item(self._reference(), "deposit", user, 5),))
+    def opening(self, user: str, asset: str, *, is_there: bool) -> Asked:
+        """What makes sure that the account is there and neither frozen nor closed."""
+        if is_there:
+            settings = (("status", "active"),)
+            item = Item(self._reference(), "account_changed", user, asset=asset, settings=settings)
+        else:
+            item = Item(self._reference(), "deposit", user, 5, asset=asset)
+        return Asked((item,))
 
     def learn(self, asked: Asked, told: Sequence[Told]) -> None:
         """A caller was answered: receipts name the transactions, and the holds."""

@@ -14,7 +14,7 @@ from .loop import Process, SimulatedLoop
 from .server import Answer, Server, ServerGone
 
 PATIENCE = 30.0
-AGAIN = ("overloaded", "outcome_unknown", "database_unavailable")
+AGAIN = ("overloaded", "outcome_unknown", "database_unavailable", "mirror_busy")
 
 
 class Caller:

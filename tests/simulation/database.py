@@ -10,6 +10,7 @@ statement by statement (READ COMMITTED), and writers exclude each other by row l
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +30,11 @@ NEVER_TWICE = {
 }
 
 Row = tuple[Any, ...]
+
+# A mirror's rows, read to lock those that are free and skip the others.
+_SKIPPING = re.compile(r'SELECT CAST\(t\..* JOIN "(\w+)" AS t ON .* ORDER BY ', re.DOTALL)
+_ADDING = re.compile(r"UPDATE (\w+) SET balance = balance \+ \? WHERE id = \?")
+_WRITING = re.compile(r'UPDATE "(\w+)" AS t ')
 
 
 class DatabaseError(sqlite3.OperationalError):
@@ -66,6 +72,8 @@ class Session:
         # When its transaction began, in the loop's time.
         self.began = 0.0
         self.writes: list[tuple[str, Any, bool]] = []
+        # By name, the rows that were locked at each savepoint.
+        self.savepoints: dict[str, frozenset[str]] = {}
         self.open = True
         self.in_transaction = False
         self.failed = False
@@ -118,6 +126,9 @@ class SimulatedPostgres:
 
     async def execute(self, session: Session, sql: str, values: Any, *, many: bool) -> Result:
         """Run one statement to its end, waits for locks included."""
+        back = sql.removeprefix("ROLLBACK TO SAVEPOINT ")
+        if session.failed and back in session.savepoints:
+            session.failed = False
         self._begin(session)
         try:
             return await self._run(session, sql, values, many)
@@ -228,13 +239,31 @@ class SimulatedPostgres:
         if sql.startswith("END SESSION "):
             self._terminate(int(sql.removeprefix("END SESSION ")))
             return Result(None, [], -1)
+        if skipping := _SKIPPING.match(sql):
+            values = self._lock_free_rows(session, skipping[1], values)
         if sql.startswith(("SELECT", "PRAGMA")):
             return self._read(session, sql, values)
+        if sql.startswith("SAVEPOINT "):
+            name = sql.removeprefix("SAVEPOINT ")
+            session.savepoints[name] = self.locks.held_by(session.number)
+        if sql.startswith("ROLLBACK TO SAVEPOINT "):
+            name = sql.removeprefix("ROLLBACK TO SAVEPOINT ")
+            self.locks.release(session.number, but=session.savepoints[name])
         for row in _rows_locked_by(sql, values, many):
             await self._lock(session, row)
         if sql.startswith(_NEW_ACCOUNTS):
             sql = self._with_ids(sql, len(_new_accounts(values)))
         return self._write(session, sql, values, many)
+
+    def _lock_free_rows(self, session: Session, table: str, values: Any) -> tuple[str]:
+        """SKIP LOCKED: lock what nobody else has of the wanted rows, and want only that."""
+        (wanted,) = values
+        free = [
+            key
+            for key in json.loads(wanted)
+            if self.locks.take_if_free(session.number, _row_name(table, key))
+        ]
+        return (json.dumps(free),)
 
     async def _lock(self, session: Session, row: str) -> None:
         if self.locks.would_wait_behind(session.number, row, CLOCK):
@@ -287,6 +316,7 @@ class SimulatedPostgres:
         if self._laid_over is session:
             self._take_off()
         session.writes = []
+        session.savepoints = {}
         session.in_transaction = session.failed = session.commit_is_due = False
         self.locks.release(session.number)
 
@@ -316,6 +346,10 @@ class SimulatedPostgres:
         self.end(session)
 
 
+def _row_name(table: str, key: Sequence[str]) -> str:
+    return f"{table} {'/'.join(key)}"
+
+
 def _rows_locked_by(sql: str, values: Any, many: bool) -> Sequence[str]:
     """The rows that an INSERT or UPDATE of the write path locks."""
     if sql.startswith(_NEW_ACCOUNTS):
@@ -324,6 +358,10 @@ def _rows_locked_by(sql: str, values: Any, many: bool) -> Sequence[str]:
         return [f"accounts {row[-1]}" for row in (values if many else [values])]
     if sql.startswith("INSERT INTO holds"):
         return [f"hold {row[0]}" for row in (values if many else [values])]
+    if adding := _ADDING.match(sql):
+        return [_row_name(adding[1], values[-1:])]
+    if writing := _WRITING.match(sql):
+        return [_row_name(writing[1], row[:-1]) for row in json.loads(values[0])]
     if sql.startswith("UPDATE clock"):
         return [CLOCK]
     return []

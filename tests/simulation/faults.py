@@ -27,6 +27,7 @@ class Profile:
     restarts: int
     pauses: int
     new_epochs: int
+    older_programs: int
     vanishing: float
     slow_readers: float
     until: float
@@ -56,6 +57,7 @@ class Profile:
             restarts=random.choice((0, 0, 1, 2)),
             pauses=random.choice((0, 0, 1)),
             new_epochs=random.choice((0, 0, 0, 1)),
+            older_programs=random.choice((0, 0, 0, 0, 1, 2)),
             vanishing=random.choice((0.1, 0.5)),
             slow_readers=random.choice((0.0, 0.3, 0.6)),
             until=12.0,

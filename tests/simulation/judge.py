@@ -14,6 +14,7 @@ from tallywire.ledger.updates import Committed
 from ..journeys.client import shown
 from .asked import SCALES, Asked, Item, Told
 from .clocks import Readings
+from .legacy import ABORTING
 from .oracle import PASSES_PAUSE, Oracle
 from .trace import Violation
 
@@ -151,6 +152,9 @@ class Judge:
             if passing or not oracle.was_paused(when.at):
                 raise Violation(f"{where}, and changes were not")
             return
+        if code in ("mirror_busy", "invalid_request"):
+            self._check_mirrors(asked, where, when)
+            return
         if code == "idempotency_key_reused":
             self._check_reused(asked, where)
             return
@@ -169,6 +173,17 @@ class Judge:
                 if asked.mode != "atomic" or refusal.extra.get("item") == found[1]:
                     return
         raise Violation(f"{where} between {when.head} and {last}, and should not be: {group}")
+
+    def _check_mirrors(self, asked: Asked, where: str, when: Circumstances) -> None:
+        users = {
+            user
+            for item in asked.items
+            if (item.book, item.asset) == ("main", ABORTING)
+            for user in item.users
+        }
+        locked = any(self._oracle.wallets.was_locked(user, ABORTING, when.at) for user in users)
+        if not locked and not (users and when.database_fails):
+            raise Violation(f"{where}, and no older program had a row locked")
 
     def _check_reused(self, asked: Asked, where: str) -> None:
         for index, item in enumerate(asked.items):

@@ -59,10 +59,22 @@ class Locks:
             held.waiting = deque(entry for entry in held.waiting if entry[1] is not turn)
         return True
 
-    def release(self, session: int) -> None:
-        """The transaction of `session` has ended: its rows go to whoever waits first."""
+    def take_if_free(self, session: int, row: str) -> bool:
+        """Lock `row` for `session` unless another holds it; whether `session` has it now."""
+        held = self._rows.setdefault(row, _Row(session))
+        return held.holder == session
+
+    def held_by(self, session: int) -> frozenset[str]:
+        """The rows that `session` has locked."""
+        return frozenset(name for name, row in self._rows.items() if row.holder == session)
+
+    def release(self, session: int, but: frozenset[str] = frozenset()) -> None:
+        """
+        The transaction of `session` has ended, or is back at a savepoint at which it had locked
+        `but`: its rows go to whoever waits first.
+        """
         for name, row in list(self._rows.items()):
-            if row.holder != session:
+            if row.holder != session or name in but:
                 continue
             while row.waiting:
                 next_session, turn = row.waiting.popleft()

@@ -18,6 +18,7 @@ from ..ledger.model import Hold, Model, Move, Purse, Refused
 from .asked import SCALES, SIDES, Item
 from .clocks import Readings
 from .database import Session, SimulatedPostgres
+from .legacy import TABLES, Wallets
 from .trace import Violation
 
 UP = {"deposit", "recharge"}
@@ -30,11 +31,12 @@ COUNTER = {
     "charge": "@house",
     "shared_charge": "@house",
     "adjustment": "@house",
+    "adoption": "@house",
 }
 
 REVERSIBLE = {*COUNTER, "transfer"}
 # Types that a pause does not hold up.
-PASSES_PAUSE = {"hold_confirmed", "hold_voided", "hold_expired"}
+PASSES_PAUSE = {"hold_confirmed", "hold_voided", "hold_expired", "adoption"}
 ENDS = {"hold_voided": "voided", "hold_expired": "expired"}
 
 Place = tuple[str, str]
@@ -85,7 +87,9 @@ S = TypeVar("S", State, HoldState)
 class Oracle:
     """Every transaction that is committed, and every state of every account."""
 
-    def __init__(self, database: SimulatedPostgres) -> None:
+    def __init__(self, database: SimulatedPostgres, wallets: Wallets) -> None:
+        """wallets: what older programs wrote to mirrors."""
+        self.wallets = wallets
         self.transactions: list[Known] = []
         self.asked: dict[str, Item] = {}
         self.by_reference: dict[str, int] = {}
@@ -145,6 +149,11 @@ class Oracle:
         """Where in (after, upto] the user has an update."""
         mine = self._positions.get(user, [])
         return mine[bisect_right(mine, after) : bisect_right(mine, upto)]
+
+    def purse(self, book: str, user: str, asset: str) -> Purse:
+        """The account as it is now."""
+        states = self.states.get((book, user, asset), [])
+        return states[-1].purse if states else Purse()
 
     def balances(self, user: str, position: int) -> dict[str, State]:
         """The user's accounts by name, as of `position`."""
@@ -217,7 +226,7 @@ class Oracle:
         where = f"position {position} ({row['reference']})"
         if position != self.head + 1:
             raise Violation(f"SEQUENCE_GAP: {where} after {self.head}")
-        item = self._item_of(row)
+        item = self._item_of(row, legs)
         if item is None or item.type != row["type"]:
             raise Violation(f"{where} was not asked for: {row['type']}, {item}")
         if row["reference"] in self.by_reference:
@@ -260,12 +269,23 @@ class Oracle:
                 raise Violation(f"IDEMPOTENT_REPLAY: {where} repeats {row['key']}")
             self.by_key[row["key"]] = position
 
-    def _item_of(self, row: Mapping[str, Any]) -> Item | None:
-        """What was asked for; nobody asks for an expiry."""
+    def _item_of(self, row: Mapping[str, Any], legs: list[dict[str, Any]]) -> Item | None:
+        """What was asked for; nobody asks for an expiry or an adoption."""
+        if row["type"] == "adoption":
+            return self._adoption(row, legs)
         if row["type"] != "hold_expired" or row["hold"] not in self.holds:
             return self.asked.get(row["reference"])
         placed = self.by_id[row["hold"]].item
         return Item("", "hold_expired", placed.user, 0, placed.book, placed.asset, of=row["hold"])
+
+    def _adoption(self, row: Mapping[str, Any], legs: list[dict[str, Any]]) -> Item:
+        """All that older programs wrote to the row that is not booked yet, and nothing else."""
+        (leg,) = (leg for leg in legs if not leg["owner"].startswith("@"))
+        user, asset = leg["owner"], leg["asset"]
+        written = self.wallets.outstanding.pop((user, asset), 0)
+        if leg["book"] != "main" or asset not in TABLES or not written:
+            raise Violation(f"MIRROR=LEDGER: position {row['position']} books what nobody wrote")
+        return Item("", "adoption", user, written, asset=asset)
 
     def _view_of_hold(self, id_: str | None) -> dict[str, Any] | None:
         """The HOLD object as the newest transaction of the hold left it."""
@@ -303,6 +323,8 @@ class Oracle:
                 raise Refused("not_reversible")
             counted = original.item.type in COUNTED
             model.reverse(item.of, original.moves, counted=counted, forced=item.forced)
+        elif item.kind == "adoption":
+            model.post([Move(item.user, item.amount)], settles=True, forced=True)
         else:
             apply(model, item)
 

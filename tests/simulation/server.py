@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 # Short, so that some outages outlast it.
 PATIENCE = 4.0
-EXPIRY_EVERY = 1.0
+JOBS_EVERY = 2.0
 LIMITS = Limits(heartbeat_every=1.0)
 # Small, so that falling behind and catching up happen all the time.
 BOUNDS = Bounds(connection_bytes=6_000, total_bytes=60_000, stuck_after=8.0)
@@ -112,7 +112,11 @@ class Server:
             del self._asking[answer]
 
     def serve(self, pipe: Pipe) -> None:
-        """A client has connected."""
+        """A client has connected; where the server is dead, the client learns that."""
+        if not self.process.alive:
+            pipe.cut()
+            return
+        self.pipes[pipe] = None
         self.process.start(self._serve(pipe))
 
     async def _run(self) -> None:
@@ -143,13 +147,13 @@ class Server:
         manager.on_commit(announce)
         self.manager, self._hub, self.ready = manager, hub, True
         self._trace.note(self.process.name, "is ready")
-        expiring = asyncio.create_task(self._expire_holds(manager))
-        expiring.add_done_callback(_unless_cancelled)
+        jobs = asyncio.create_task(self._repeat_jobs(manager))
+        jobs.add_done_callback(_unless_cancelled)
         try:
             await self._stop.wait()
         finally:
             self.ready = False
-            expiring.cancel()
+            jobs.cancel()
             await hub.shutdown(0.0)
             await feed.close()
 
@@ -157,12 +161,15 @@ class Server:
         """End in good order."""
         self._stop.set()
 
-    async def _expire_holds(self, manager: BalanceManager) -> None:
-        """Every server does it, as if each had the lease."""
+    async def _repeat_jobs(self, manager: BalanceManager) -> None:
+        """Every server does them, as if each had the lease."""
         while True:
             with suppress(LedgerError):
                 await manager.expire_holds()
-            await asyncio.sleep(EXPIRY_EVERY)
+            with suppress(LedgerError):
+                if manager.catalog.mirrors:
+                    await manager.retry_mirrors()
+            await asyncio.sleep(JOBS_EVERY)
 
     def _receive(
         self, work: Callable[[], Awaitable[T]], answer: asyncio.Future[T], caller: Process
@@ -225,10 +232,10 @@ class Server:
     async def _serve(self, pipe: Pipe) -> None:
         hub = self._hub
         if hub is None or not self.ready:
+            del self.pipes[pipe]
             pipe.cut()
             return
         connection = hub.open(pipe, _principal)
-        self.pipes[pipe] = None
         pipe.opened(
             self.process,
             lambda text: hub.receive_text(connection, text),

@@ -1,4 +1,4 @@
-"""An empty ledger, its schema made by the real migrations, once in a process."""
+"""An empty ledger with two mirrors, made by the real migrations once in a process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 
 from tallywire.ledger import open_ledger
 
+from .asked import USERS
+from .legacy import ABORTING, TABLES
+
 
 @cache
 def _made() -> bytes:
@@ -17,9 +20,24 @@ def _made() -> bytes:
         file = Path(folder) / "template.db"
 
         async def make() -> None:
-            async with open_ledger(f"sqlite+aiosqlite:///{file}"):
-                pass
+            async with open_ledger(f"sqlite+aiosqlite:///{file}") as manager:
+                for asset, table in TABLES.items():
+                    await manager.register_mirror(
+                        asset,
+                        table=table,
+                        column="balance",
+                        kind="integer",
+                        key={"id": "{owner}"},
+                        asset=asset,
+                        on_failure="abort" if asset == ABORTING else "defer",
+                    )
 
+        source = sqlite3.connect(file)
+        for table in TABLES.values():
+            source.execute(f"CREATE TABLE {table} (id TEXT PRIMARY KEY, balance BIGINT NOT NULL)")
+            source.executemany(f"INSERT INTO {table} VALUES (?, 0)", [(user,) for user in USERS])
+        source.commit()
+        source.close()
         asyncio.run(make())
         source = sqlite3.connect(file)
         source.execute("PRAGMA journal_mode=DELETE")

@@ -21,7 +21,8 @@ from .clocks import JumpingClock
 from .database import DatabaseError, SimulatedPostgres
 from .faults import Faults, Profile
 from .judge import Judge
-from .loop import SimulatedLoop
+from .legacy import TABLES, OlderProgram, Wallets
+from .loop import Process, SimulatedLoop
 from .oracle import Oracle
 from .screens import Client, WatchingScreen
 from .server import Server
@@ -82,13 +83,16 @@ class World:
         self._random = Random(seed)
         self.profile = Profile.draw(self._random)
         self._faults = Faults(self.profile, self._random)
-        self._database = SimulatedPostgres(loop, trace, _seeded(self._random))
+        self._database = SimulatedPostgres(loop, trace, _seeded(self._random, self.profile))
         self._bus = SimulatedBus(self._faults, trace)
-        self.oracle = Oracle(self._database)
+        self._wallets = Wallets()
+        self.oracle = Oracle(self._database, self._wallets)
         self._judge = Judge(self.oracle)
         self._servers: list[Server] = []
         self._dead: list[Server] = []
+        self._requests = Requests(self._random)
         self._callers: list[Caller] = []
+        self._older: list[OlderProgram] = []
         self._clients: list[Client] = []
         self._fault: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._failed)
@@ -102,6 +106,8 @@ class World:
         trouble = self._loop.create_task(self._trouble())
         try:
             await self._or_fault(self._until_done())
+            if self.profile.older_programs:
+                await self._or_fault(self._settle_mirrors())
             await self._or_fault(self._settle())
             await self._or_fault(self._verify())
         finally:
@@ -115,6 +121,8 @@ class World:
             await client.process.bury()
         for caller in self._callers:
             await caller.process.bury()
+        for older in self._older:
+            await older.process.bury()
         for server in [*self._dead, *self._servers]:
             await server.process.bury()
 
@@ -134,8 +142,20 @@ class World:
         )
 
     def _make_clients(self) -> None:
-        requests = Requests(self._random)
+        requests = self._requests
         until = self.profile.until + 3.0
+        for number in range(self.profile.older_programs):
+            self._older.append(
+                OlderProgram(
+                    self._loop,
+                    f"older program {number}",
+                    self._database,
+                    self._wallets,
+                    self._faults,
+                    self._trace,
+                    until,
+                )
+            )
         for number in range(CALLERS):
             self._callers.append(
                 Caller(self._loop, f"caller {number}", requests, self._pick, self._faults, until)
@@ -158,6 +178,12 @@ class World:
     def _pick(self) -> Server | None:
         ready = [server for server in self._servers if server.ready]
         return self._random.choice(ready) if ready else None
+
+    def _ready_server(self) -> Server:
+        server = self._pick()
+        if server is None:
+            raise Violation("no server is ready at the end")
+        return server
 
     # Trouble.
 
@@ -254,7 +280,32 @@ class World:
     # The end.
 
     async def _until_done(self) -> None:
-        await asyncio.gather(*(caller.task for caller in self._callers))
+        tasks = [caller.task for caller in self._callers]
+        await asyncio.gather(*tasks, *(older.task for older in self._older))
+
+    async def _settle_mirrors(self) -> None:
+        """Every account is there and open, so that each difference can be booked; and is."""
+        asking = Process(self._loop, "operator")
+        server = self._ready_server()
+        for user in USERS:
+            for asset in TABLES:
+                is_there = self.oracle.purse("main", user, asset).seq > 0
+                asked = self._requests.opening(user, asset, is_there=is_there)
+                await server.ask(asked, asking)
+        assert server.manager is not None
+        report = await server.manager.sync_balances()
+        if report.errors:
+            raise Violation(f"MIRROR=LEDGER: {report}")
+
+    def _check_mirrors(self) -> None:
+        """MIRROR=LEDGER, and each change of an older program is booked once."""
+        for asset, table in TABLES.items():
+            for row in self._database.rows(f"SELECT id, balance FROM {table}"):
+                wanted = self.oracle.purse("main", row["id"], asset).balance
+                if row["balance"] != wanted:
+                    raise Violation(f"MIRROR=LEDGER: {row} of {table}, not {wanted}")
+        if any(self._wallets.outstanding.values()):
+            raise Violation(f"never booked: {self._wallets.outstanding}")
 
     async def _settle(self) -> None:
         deadline = self._loop.time() + SETTLE
@@ -272,9 +323,8 @@ class World:
 
     async def _verify(self) -> None:
         """The ledger's own proof agrees."""
-        server = self._pick()
-        if server is None or server.manager is None:
-            raise Violation("no server is ready at the end")
+        server = self._ready_server()
+        assert server.manager is not None
         report = await server.manager.verify()
         if report.details or report.errors:
             raise Violation(f"verify found {report}")
@@ -283,6 +333,8 @@ class World:
         self._judge.close()
         if self._database.broken_rules:
             raise Violation("; ".join(self._database.broken_rules))
+        if self.profile.older_programs:
+            self._check_mirrors()
         judge_rows(lambda table: self._database.rows(f"SELECT * FROM {table}"))
 
     async def _or_fault(self, work: Any) -> None:
@@ -301,8 +353,10 @@ class World:
             self._fault.set_exception(error)
 
 
-def _seeded(random: Random) -> sqlite3.Connection:
+def _seeded(random: Random, profile: Profile) -> sqlite3.Connection:
     database = template()
+    if not profile.older_programs:
+        database.execute("DELETE FROM mirrors")
     epoch = f"epoch {random.getrandbits(32):08x}"
     database.execute(
         "UPDATE clock SET epoch = ?, created_at = '2026-11-21T08:00:00.000000Z'", (epoch,)
