@@ -69,7 +69,7 @@ def test_one_decimal_too_many_is_refused(minor: int, scale: int) -> None:
         LARGEST + 1,
         -LARGEST - 1,
         "9" * 100,
-        object(),
+        pytest.param(object(), id="an object"),
     ],
     ids=repr,
 )
