@@ -115,10 +115,13 @@ class TokenRequest(Struct):
 
 async def read_body(request: Request, limit: int) -> bytes:
     """
-    The body of `request`, which is JSON and has at most `limit` bytes.
+    The body of `request`, which is JSON and has at most `limit` bytes; none at all is an object
+    without fields.
 
     Raises UnsupportedMediaType, BodyTooLarge, or InvalidRequest where it is cut off.
     """
+    if not _has_body(request):
+        return b"{}"
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     if media_type.strip().lower() != "application/json" or not _is_utf8(parameters):
         raise UnsupportedMediaType
@@ -135,6 +138,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise InvalidRequest("the body was cut off") from None
     return b"".join(parts)
+
+
+def _has_body(request: Request) -> bool:
+    """Whether a body is announced at all (RFC 9112, section 6.3), or a media type for one."""
+    headers = request.headers
+    announced = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    return announced or "content-type" in headers
 
 
 def _is_utf8(parameters: str) -> bool:

@@ -75,7 +75,7 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.takes is not None and route.method != "GET":
         operation["requestBody"] = {
-            "required": True,
+            "required": any(field.required for field in msgspec.structs.fields(route.takes)),
             "content": {"application/json": {"schema": _ref(route.takes.__name__)}},
         }
     return operation

@@ -47,7 +47,6 @@ async def test_me_is_the_caller(edge: Edge, path: str) -> None:
         "/v1/users//balances",
         "//healthz",
         "/v1/spot/orders",
-        "/v1/admin/verifications",
         "/static/../pyproject.toml",
         "/static/%2e%2e/pyproject.toml",
         "/static/..%2fpyproject.toml",
@@ -111,6 +110,13 @@ async def test_nothing_but_json_is_taken(edge: Edge, headers: dict[str, str]) ->
 
 async def test_a_call_without_a_body_needs_no_media_type(edge: Edge) -> None:
     assert (await edge.call("POST", "/v1/stream-tickets", by="alice")).status_code == 200
+    await edge.fund("alice")
+    for step in ("confirm", "void"):
+        hold = await edge.hold("alice")
+        answer = await edge.call("POST", f"/v1/holds/{hold}/{step}", by="alice")
+        assert answer.status_code == 201, answer.text
+    answer = await edge.call("POST", "/v1/deposits")
+    assert code(answer) == (400, "invalid_request")
 
 
 async def chunks(size: int) -> AsyncIterator[bytes]:

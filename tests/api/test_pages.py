@@ -112,6 +112,8 @@ def test_the_description_names_every_operation_once_and_says_what_it_does() -> N
     deposit = described["paths"]["/v1/deposits"]["post"]
     assert deposit["security"] == [{"bearer": []}]
     assert deposit["description"] == "For: admin."
+    assert deposit["requestBody"]["required"]
+    assert not described["paths"]["/v1/holds/{id}/void"]["post"]["requestBody"]["required"]
     schema = described["components"]["schemas"]["Deposit"]
     assert set(schema["required"]) == {"user_id", "asset", "amount"}
     history = described["paths"]["/v1/users/{user}/history"]["get"]
