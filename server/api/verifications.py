@@ -9,6 +9,7 @@ from starlette.responses import Response
 from ..ledger.errors import InvalidCursor, NotFound
 from ..ledger.proof import Asked, by_size
 from ..ledger.verifications import Verification
+from ..operations import policy
 from .answers import answer, listing
 from .bodies import VerificationRequest
 from .calls import Call
@@ -18,15 +19,18 @@ from .queries import DiscrepanciesQuery, Page, continue_page, filters_of, write_
 async def start_verification(call: Call, request: VerificationRequest) -> Response:
     """Begin a verification; it goes on by itself."""
     manager, actor = call.services.manager, call.principal.user_id
+    user_id = None if request.user_id is None else policy.named(call.principal, request.user_id)
     asked = Asked(
         fix=request.fix,
-        user_id=request.user_id,
+        user_id=user_id,
         book=request.book,
         logged_seals=request.logged_seals,
         actor=actor,
     )
     id_ = await manager.proof.start(asked)
-    await manager.administration.record(actor, "verification", id_, asdict(request))
+    await manager.administration.record(
+        actor, "verification", id_, {**asdict(request), "user_id": user_id}
+    )
     headers = {"Location": f"/v1/admin/verifications/{id_}"}
     return answer({"id": id_}, 202, headers)
 

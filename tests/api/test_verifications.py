@@ -44,6 +44,14 @@ async def test_a_verification_is_begun_and_followed(edge: Edge) -> None:
     assert (audit["action"], audit["actor"], audit["target"]) == ("verification", "root", id_)
 
 
+async def test_me_is_who_asks(edge: Edge) -> None:
+    await edge.fund("root")
+    done = await finished(edge, await begun(edge, user_id="me"))
+    assert done["user_id"] == "root"
+    (audit,) = (await edge.get("/v1/admin/audit")).json()["items"]
+    assert audit["details"]["user_id"] == "root"
+
+
 async def test_what_is_found_is_listed_by_size_until_it_is_fixed(
     edge: Edge, sqlite_url: str
 ) -> None:
