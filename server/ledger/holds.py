@@ -62,7 +62,7 @@ def place_hold(
     """A hold of a positive `amount`; it expires after so many seconds, never where None."""
     _, of_asset = place(catalog, kind, book, asset)
     if expires_in_s is not None and (
-        isinstance(expires_in_s, bool) or not 1 <= expires_in_s <= LONGEST_HOLD_SECONDS
+        type(expires_in_s) is not int or not 1 <= expires_in_s <= LONGEST_HOLD_SECONDS
     ):
         raise InvalidRequest(
             f"a hold expires in 1 to {LONGEST_HOLD_SECONDS} seconds", pointer="/expires_in_s"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from .catalog import Catalog
 from .changes import Change, Details, make_change
-from .errors import NotReversible
+from .errors import InvalidRequest, NotReversible
 from .intents import Leg, Reverse
 from .transaction_types import TransactionTypes
 
@@ -31,7 +31,12 @@ def reverse(
     forced: bool,
     details: Details,
 ) -> Change:
-    """The undoing of `original`, past the floors where `forced`; raises NotReversible."""
+    """
+    The undoing of `original`, past the floors where `forced`. Raises NotReversible, and
+    InvalidRequest where it is to be effective at another time than now.
+    """
+    if details.effective_at is not None:
+        raise InvalidRequest("a reversal is effective now", pointer="/effective_at")
     if original.type not in types:
         raise NotReversible(f"the type {original.type!r} is not known here")
     kind = types[original.type]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
+from .accounts import SYSTEM_OWNERS
 from .errors import InvalidRequest
 
 Side = Literal["credit", "debit"]
@@ -72,7 +73,14 @@ class TransactionTypes:
         return iter(self._types.values())
 
     def register(self, kind: TransactionType) -> TransactionType:
-        """Add an application's own type; raises InvalidRequest where the name is taken."""
+        """
+        Add an application's own type. Raises InvalidRequest where the name is taken, or where
+        the direction or the counter is none that there is.
+        """
+        if kind.direction not in get_args(Direction):
+            raise InvalidRequest(f"a direction is one of {', '.join(get_args(Direction))}")
+        if kind.counter not in (None, "user", *SYSTEM_OWNERS):
+            raise InvalidRequest(f"a counter is user or one of {', '.join(SYSTEM_OWNERS)}")
         if self._types.get(kind.name, kind) != kind:
             raise InvalidRequest(f"the transaction type {kind.name!r} exists already")
         self._types[kind.name] = kind

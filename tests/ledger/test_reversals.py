@@ -6,7 +6,12 @@ import asyncio
 
 import pytest
 from tallywire.ledger import BalanceManager, Details, LedgerError, TransactionType, changes
-from tallywire.ledger.errors import AlreadyReversed, InsufficientFunds, NotReversible
+from tallywire.ledger.errors import (
+    AlreadyReversed,
+    InsufficientFunds,
+    InvalidRequest,
+    NotReversible,
+)
 
 
 async def test_a_shared_charge_is_undone_as_one(ledger: BalanceManager) -> None:
@@ -57,6 +62,14 @@ async def test_the_floor_unless_forced(ledger: BalanceManager) -> None:
     forced = await ledger.reverse(deposit.transaction_id, force=True, metadata={"ticket": 7})
     assert await ledger.get_balance("alice") == -4
     assert forced.updates[0]["metadata"] == {"ticket": 7, "forced": True}
+
+
+async def test_effective_now(ledger: BalanceManager) -> None:
+    deposit = await ledger.update_balance("alice", "10", "deposit")
+    with pytest.raises(InvalidRequest, match="effective now"):
+        await ledger.reverse(deposit.transaction_id, effective_at="2026-01-01T00:00:00Z")
+    (update,) = (await ledger.reverse(deposit.transaction_id)).updates
+    assert update["effective_at"] == update["timestamp"]
 
 
 async def test_types_of_applications(ledger: BalanceManager) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tallywire.ledger import TransactionType, TransactionTypes
 from tallywire.ledger.errors import InvalidRequest
@@ -18,6 +20,14 @@ TABLE: dict[str, tuple[str | None, bool, int | None, int | None]] = {
     "adjustment": ("@house", False, 0, 0),
     "account_opened": (None, False, 0, 0),
     "account_changed": (None, False, 0, 0),
+    "adoption": ("@house", False, 0, 0),
+    "opening_balance": ("@opening", False, 0, 0),
+    "hold_placed": (None, False, 0, None),
+    "hold_confirmed": ("@world", False, -1, None),
+    "hold_voided": (None, False, 0, None),
+    "hold_expired": (None, False, 0, None),
+    "reversal": (None, False, 0, 0),
+    "repair": (None, False, 0, 0),
 }
 
 
@@ -34,7 +44,7 @@ def test_each_type_is_as_in_the_contract(name: str) -> None:
         assert kind.sign("credit") == on_credit
     if on_debit is not None:
         assert kind.sign("debit") == on_debit
-    assert kind.reversible == (kind.counter is not None)
+    assert kind.reversible == (kind.counter is not None and name != "hold_confirmed")
     assert kind.lifts_suspension == (name == "recharge")
 
 
@@ -59,6 +69,16 @@ def test_an_application_adds_its_own() -> None:
         types.register(TransactionType(name="bonus", direction="down", counter="@house"))
     with pytest.raises(InvalidRequest, match="exists already"):
         types.register(TransactionType(name="deposit", direction="down", counter="@house"))
+
+
+@pytest.mark.parametrize("wrong", [{"direction": "sideways"}, {"counter": "alice"}])
+def test_a_type_moves_money_somewhere(wrong: dict[str, Any]) -> None:
+    types = TransactionTypes()
+    with pytest.raises(InvalidRequest):
+        types.register(
+            TransactionType(**{"name": "odd", "direction": "up", "counter": "@house", **wrong})
+        )
+    assert "odd" not in types
 
 
 def test_registries_do_not_share() -> None:
