@@ -472,6 +472,9 @@ class Screen:
             assert self.cursor is not None and message["position"] > self.cursor
         if message["reason"] == "reset" and "monitor" in self.streams and not self._inits_due:
             self._inits_due = ["balances", "monitor"]
+        if message["reason"] == "reset":
+            # A restored journal may be shorter than what was seen of the one before.
+            self.updates = [u for u in self.updates if u["position"] <= message["position"]]
         self.accounts.replace(self.user_id, (b for part in parts for b in part["balances"]))
         self.init = message
         self.inits.append(message)

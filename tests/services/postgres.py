@@ -79,6 +79,11 @@ class PostgresServer:
         assert self._process is not None, "PostgreSQL is not running"
         return self._process.pid
 
+    @property
+    def programs(self) -> Path:
+        """The folder of the cluster's programs: pg_dump, psql and the others."""
+        return self._bin
+
     def url(self, database: str) -> str:
         """The address of `database`, in the form that DATABASE_URL takes."""
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
