@@ -12,6 +12,9 @@ from tallywire.ledger.errors import (
     InvalidRequest,
     NotReversible,
 )
+from tallywire.ledger.reversals import reverse
+
+from .asking import together, told
 
 
 async def test_a_shared_charge_is_undone_as_one(ledger: BalanceManager) -> None:
@@ -94,3 +97,18 @@ async def test_types_made_by_operations_take_no_amount(ledger: BalanceManager) -
             with pytest.raises(LedgerError) as refusal:
                 await ledger.update_balance("alice", amount, kind)
             assert refusal.value.code == "invalid_request"
+
+
+async def test_what_a_refused_group_would_have_reversed_is_not_reversed(
+    ledger: BalanceManager,
+) -> None:
+    """In the same batch: the reversal after the group is decided as if that had never been."""
+    deposit = await ledger.update_balance("alice", "10", "deposit")
+    original = await ledger.read_original(deposit.transaction_id)
+    first, second = (
+        reverse(ledger.catalog, ledger.types, original, forced=False, details=Details())
+        for _ in range(2)
+    )
+    refused = changes.refused(NotReversible("no"))
+    assert told(await together(ledger, [first, refused], second)) == ["not_reversible", 2]
+    assert await ledger.get_balance("alice") == 0
