@@ -115,7 +115,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/batches", who=ADMIN, endpoint=create_batch, takes=Batch, answer="BatchResults", keyed=True, limit=LARGEST_BATCH_BODY),
 
     _get("/v1/users/{user}/balances", OWN_OR_AUDITOR, users.read_balances, "Balances", BalancesQuery),
-    _get("/v1/users/{user}/history", OWN_OR_AUDITOR, users.list_history, "History", HistoryQuery),
+    Route(method="GET", path="/v1/users/{user}/history", who=OWN_OR_AUDITOR, endpoint=users.list_history, takes=HistoryQuery, answer="History", csv=True),
     Route(method="GET", path="/v1/users/{user}/statements", who=OWN_OR_AUDITOR, endpoint=users.read_statement, takes=StatementQuery, answer="Statement", csv=True),
     _get("/v1/transactions/{id}", ANY, transactions.read_transaction, "TransactionOrUpdate"),
     _get("/v1/assets", ANY, catalog.list_assets, "Assets", NamesQuery),

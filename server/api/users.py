@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from ..ledger.updates import Committed, with_epoch
 from .answers import answer, json_array, listing
 from .calls import Call
 from .csv_answers import csv_answer, wants_csv
+from .history_rows import HISTORY_COLUMNS, history_rows
 from .queries import (
     BalancesQuery,
     HistoryQuery,
@@ -75,8 +77,9 @@ async def read_statement(call: Call, query: StatementQuery) -> Response:
 
 
 async def list_history(call: Call, query: HistoryQuery) -> Response:
-    """The updates that touched the user, newest first."""
+    """The updates that touched the user, newest first; as CSV a page too, the next by `Link`."""
     user_id = check_user_id(call.path["user"])
+    as_csv = wants_csv(call)
     listed = f"history of {user_id}"
     query, before = continue_page(listed, query)
     reader = call.services.manager.reader
@@ -92,14 +95,18 @@ async def list_history(call: Call, query: HistoryQuery) -> Response:
     rows = await reader.history(user_id, wanted, before, query.limit + 1)
     page = rows[: query.limit]
     more = len(rows) > query.limit
+    cursor = write_cursor(listed, filters_of(query), page[-1].position) if more else None
+    admin = call.principal.may("auditor")
+    views = [_view(row, user_id, admin=admin) for row in page]
+    if as_csv:
+        rows_of = history_rows(map(msgspec.json.decode, views))
+        download = csv_answer(f"history-{user_id}", HISTORY_COLUMNS, rows_of)
+        if cursor is not None:
+            query_of_next = urlencode({"limit": query.limit, "cursor": cursor})
+            download.headers["Link"] = f'<?{query_of_next}>; rel="next"'
+        return download
     epoch = (await reader.head()).epoch
-    return listing(
-        [
-            with_epoch(epoch, _view(row, user_id, admin=call.principal.may("auditor")))
-            for row in page
-        ],
-        write_cursor(listed, filters_of(query), page[-1].position) if more else None,
-    )
+    return listing([with_epoch(epoch, view) for view in views], cursor)
 
 
 def _statement_rows(statement: Statement) -> Iterator[Sequence[object]]:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from ..ledger.exporting import Exported
     from ..ledger.importing import Imported
 
+_HISTORY_PAGE = 500
+
 
 @click.command("export")
 @click.argument("file", required=False, default="-")
-def export_journal(file: str) -> None:
+@click.option("--history", metavar="USER", help="Instead: this user's history, as CSV.")
+def export_journal(file: str, history: str | None) -> None:
     """
     Write the whole journal to FILE as JSON Lines, or to stdout.
 
@@ -32,7 +35,11 @@ def export_journal(file: str) -> None:
     \b
     tallywire export journal.jsonl.gz
     tallywire export | gzip | ssh elsewhere 'cat > journal.jsonl.gz'
+    tallywire export --history alice alice.csv
     """
+    if history is not None:
+        with_ledger(lambda manager: _export_history(manager, history, file))
+        return
 
     async def work(manager: BalanceManager) -> Exported:
         with _writing(file) as write:
@@ -97,6 +104,19 @@ def renew() -> None:
         return await manager.administration.renew_epoch(actor())
 
     click.echo(with_ledger(work))
+
+
+async def _export_history(manager: BalanceManager, user: str, file: str) -> None:
+    """Every change of the user's accounts, newest first, page by page."""
+    from ..api.csv_answers import csv_rows
+    from ..api.history_rows import HISTORY_COLUMNS, history_rows
+
+    before: int | None = None
+    with _writing(file) as write:
+        write(csv_rows([HISTORY_COLUMNS]))
+        while page := await manager.history(user, before=before, limit=_HISTORY_PAGE):
+            write(csv_rows(history_rows(page)))
+            before = page[-1]["position"]
 
 
 @contextmanager

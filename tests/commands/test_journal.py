@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import gzip
 import re
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,20 @@ def test_an_export_goes_to_stdout(sqlite_url: str, tallywire: RunTallywire) -> N
         '{"line":"header',
         '{"line":"end","',
     ]
+
+
+def test_a_users_history_goes_to_a_csv_file(
+    filled_url: str, tallywire: RunTallywire, tmp_path: Path
+) -> None:
+    done = tallywire("export", "--history", "bob", "bob.csv", database_url=filled_url)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "bob.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    assert {row["account"] for row in rows} == {"main/bob/USDT"}
+    assert (rows[-1]["change_type"], rows[-1]["amount"]) == ("deposit", "50.000000")
+    assert sum(Decimal(row["amount"]) for row in rows) == Decimal(rows[0]["balance"])
+    positions = [int(row["position"]) for row in rows]
+    assert positions == sorted(positions, reverse=True)
 
 
 def test_a_file_that_cannot_be_written(sqlite_url: str, tallywire: RunTallywire) -> None:
