@@ -115,6 +115,11 @@ class CsvSource:
         with self._lines() as lines:
             page: list[SourceRow] = []
             for fields in lines:
+                if None in fields:
+                    # An unquoted comma inside a number would cut it off.
+                    raise CannotRead(
+                        f"line {lines.line_num} of {self.path} has more fields than the first"
+                    )
                 page.append((lines.line_num, fields[self.id_column], fields[self.balance_column]))
                 if len(page) == _PAGE:
                     yield page

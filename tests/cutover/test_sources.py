@@ -128,6 +128,7 @@ class TestCsv:
             (b"id,balance,id\na,1,b\n", "one column 'id'"),
             (b"id,balance\n\xff,1\n", "utf-8"),
             (b'id,balance\n"a,1\n', "cannot read"),
+            (b"id,balance\na,1\nb,1,50\n", "line 3 of .* has more fields"),
         ],
     )
     async def test_what_is_no_csv_file(self, tmp_path: Path, content: bytes, said: str) -> None:
