@@ -201,6 +201,9 @@ def classify(error: BaseException) -> Fault:
         return _by_sqlstate(state)
     if name := getattr(original, "sqlite_errorname", None):
         return _by_sqlite_name(name)
+    if isinstance(original, sqlite3.Error):
+        # The driver itself refuses: a parameter of a type that it cannot bind.
+        return "other"
     # asyncpg's errors of a lost or closed connection have no SQLSTATE.
     lost = isinstance(error, (DBAPIError, asyncpg.InterfaceError))
     return "retry" if lost else "other"

@@ -27,7 +27,7 @@ async def orders(database_url: str) -> str:
     return database_url
 
 
-def order(number: int, shop: int = 1) -> TextClause:
+def order(number: int, shop: object = 1) -> TextClause:
     return text("INSERT INTO orders VALUES (:id, :shop)").bindparams(id=number, shop=shop)
 
 
@@ -49,13 +49,14 @@ async def test_failure_refuses_its_change_alone(ledger: BalanceManager, orders: 
         deposit(ledger, "bob", "5", alongside=(order(2), order(1))),
         deposit(ledger, "carol", "5", alongside=(text("INSERT INTO nowhere VALUES (1)"),)),
         deposit(ledger, "dave", "5", alongside=(text("INSERT INTO orders VALUES (:lost, 1)"),)),
+        deposit(ledger, "finn", "5", alongside=(order(4, shop=object()),)),
         withdrawal(ledger, "bob", "1"),
         deposit(ledger, "eve", "5", alongside=(order(3),)),
     )
     failed = "alongside_failed"
-    assert told(outcomes) == [1, failed, failed, failed, "insufficient_funds", 2]
+    assert told(outcomes) == [1, failed, failed, failed, failed, "insufficient_funds", 2]
     assert await stored(orders) == [1, 3]
-    for outcome in outcomes[1:4]:
+    for outcome in outcomes[1:5]:
         assert isinstance(outcome, AlongsideFailed)
         assert outcome.__cause__ is not None
 
