@@ -24,7 +24,7 @@ from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
 from .holds import Hold
 from .intents import ConfirmHold, EndHold, MeetMirrors, RepairAccount, RepairSystemAccount
 from .journal import ENTRY_COLUMNS, STATE_COLUMNS, ClockState, Journal, Replay
-from .mirrors.meeting import Mirroring, Stuck
+from .mirrors.meeting import Mirroring, Stuck, TableLocked
 from .mirrors.rows import MirrorRows
 from .receipts import Receipt
 from .rules import Decision, State, decide
@@ -61,8 +61,8 @@ class StaleKnowledge(Exception):
 
 class Knowledge:
     """
-    What a committer remembers between batches: the catalog, the ids of accounts, and the rows of
-    mirrors that it waited for in vain.
+    What a committer remembers between batches: the catalog, the ids of accounts, and what
+    of mirrors it waited for in vain.
     """
 
     MOST_IDS = 200_000
@@ -71,7 +71,7 @@ class Knowledge:
         self.catalog = catalog
         self.epoch = epoch
         self.account_ids: dict[str, int] = {}
-        self.stuck_rows: Stuck = set()
+        self.stuck = Stuck()
 
     def remember(self, ids: dict[str, int]) -> None:
         """Keep the ids of accounts that are committed: they never change."""
@@ -234,9 +234,7 @@ class Attempt:
             if key in keys and (key not in self._inconsistent or key in repaired)
         ]
         rows = MirrorRows(self._connection.dialect.name)
-        self._mirroring = Mirroring(
-            rows, self._connection, self._catalog, self._knowledge.stuck_rows
-        )
+        self._mirroring = Mirroring(rows, self._connection, self._catalog, self._knowledge.stuck)
         await self._mirroring.meet(met, repaired)
 
     async def _adopt(self, group: Sequence[Request]) -> None:
@@ -259,7 +257,10 @@ class Attempt:
         intents = [request.change.intent for request in requests]
         keys |= {intent.key for intent in intents if isinstance(intent, MeetMirrors)}
         accounts = [account for key in keys if (account := self._accounts[key]).seq]
-        return await self._mirroring.write(accounts, look_again=_has_alongside(requests))
+        try:
+            return await self._mirroring.write(accounts, look_again=_has_alongside(requests))
+        except TableLocked as locked:
+            raise StaleKnowledge from locked
 
     async def _decide_group(self, group: Sequence[Request]) -> list[Verdict]:
         await self._adopt(group)

@@ -209,6 +209,7 @@ class Committer:
         deadline = started + self._patience
         delay = FIRST_DELAY_SECONDS
         repeats = 0
+        self.knowledge.stuck.forget_tables()
         while True:
             try:
                 prepared = await self._attempt(groups)

@@ -216,11 +216,18 @@ class JournalReader(EffectiveReader):
             },
         )
 
-    async def expired_holds(self, limit: int) -> list[Hold]:
-        """At most `limit` open holds whose time is over by this process's clock."""
+    async def expired_holds(self, before: int | None, limit: int) -> list[Hold]:
+        """
+        At most `limit` open holds whose time is over by this process's clock, newest first, and
+        placed below the position `before`.
+        """
         return await self._holds(
-            "h.status = 'open' AND h.expires_at <= :now",
-            {"now": rfc3339(self._clock.now()), "limit": limit},
+            "h.status = 'open' AND h.expires_at <= :now AND h.position < :before",
+            {
+                "now": rfc3339(self._clock.now()),
+                "before": 2**62 if before is None else before,
+                "limit": limit,
+            },
         )
 
     async def _holds(self, condition: str, parameters: dict[str, Any]) -> list[Hold]:

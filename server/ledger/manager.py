@@ -276,19 +276,20 @@ class BalanceManager:
     async def expire_holds(self) -> int:
         """Release the holds whose time is over; how many there were. Safe to repeat."""
         expired = 0
-        while found := await self.reader.expired_holds(EXPIRED_HOLDS_AT_ONCE):
-            outcomes = await self.post_many([self._expiry(hold) for hold in found])
-            released = sum(isinstance(outcome, Receipt) for outcome in outcomes)
-            expired += released
-            if not released:
-                # Another worker was first, or they are refused: the next round tells.
+        before: int | None = None
+        # By position: those that are refused now are not in the others' way.
+        while found := await self.reader.expired_holds(before, EXPIRED_HOLDS_AT_ONCE):
+            outcomes = await self.post_many([await self._expiry(hold) for hold in found])
+            expired += sum(isinstance(outcome, Receipt) for outcome in outcomes)
+            if any(isinstance(outcome, (Overloaded, OutcomeUnknown)) for outcome in outcomes):
                 break
+            before = found[-1].position
         return expired
 
-    def _expiry(self, hold: Hold) -> Change:
-        details = Details(description="expired")
-        return holds.end_hold(
-            self.catalog, self.types["hold_expired"], hold, "expired", details=details
+    async def _expiry(self, hold: Hold) -> Change:
+        kind, details = self.types["hold_expired"], Details(description="expired")
+        return await self.prepare(
+            lambda c: holds.end_hold(c, kind, hold, "expired", details=details)
         )
 
     async def reverse(
@@ -554,7 +555,7 @@ class BalanceManager:
 
     async def retry_mirrors(self) -> None:
         """Write the rows that could not be written, where they can be now; not while paused."""
-        await self._mirror_sync.retry_deferred(lambda: self.catalog)
+        await self._mirror_sync.retry_deferred()
 
     # The rest of the door
 

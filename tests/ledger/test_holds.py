@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -165,6 +166,34 @@ async def test_expired(manager: BalanceManager, clock: ManualClock) -> None:
     assert newest["change_type"] == "hold_expired"
 
 
+async def test_expired_in_a_book_that_is_newer_than_the_worker(
+    database_url: str, manager: BalanceManager, clock: ManualClock
+) -> None:
+    async with open_ledger(database_url, clock=clock) as worker:
+        await manager.administration.put_book("new", {"side": "credit"}, actor="root")
+        await manager.update_balance("alice", "5", "deposit", book="new")
+        await place(manager, "5", book="new", expires_in_s=1)
+        clock.move(seconds=1)
+        assert await worker.expire_holds() == 1
+
+
+async def test_what_cannot_expire_is_in_nobodys_way(
+    database_url: str,
+    manager: BalanceManager,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tallywire.ledger.manager.EXPIRED_HOLDS_AT_ONCE", 1)
+    await place(manager, "5", expires_in_s=1)
+    await manager.update_balance("bob", "5", "deposit")
+    await manager.place_hold("bob", "5", expires_in_s=1)
+    clock.move(seconds=1)
+    await execute(database_url, "UPDATE accounts SET balance = balance + 1 WHERE owner = 'bob'")
+    assert await manager.expire_holds() == 1
+    await execute(database_url, "UPDATE accounts SET balance = balance - 1 WHERE owner = 'bob'")
+    assert await manager.expire_holds() == 1
+
+
 async def test_who_is_not_there(manager: BalanceManager) -> None:
     nowhere = "01900000-0000-7000-8000-000000000001"
     deposit = await manager.update_balance("alice", "1", "deposit")
@@ -175,7 +204,7 @@ async def test_who_is_not_there(manager: BalanceManager) -> None:
     hold = await place(manager, "1")
     with pytest.raises(InvalidRequest):
         await manager.confirm_hold(hold, to_user="alice")
-    seconds: tuple[Any, ...] = (0, -1, 10**12, True, 1.5, "30")
+    seconds: tuple[Any, ...] = (0, -1, 10**12, True, 1.5, "30", Decimal(5))
     for expires in seconds:
         with pytest.raises(InvalidRequest):
             await manager.place_hold("alice", "1", expires_in_s=expires)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from tallywire.ledger import BalanceManager, Details, Receipt, changes, open_ledger
+from tallywire.ledger.database import _POSTGRES_WRITER
 from tallywire.ledger.errors import MirrorBusy, MirrorRefused
 
 from .asking import deposit, together, told, transfer, withdrawal
@@ -189,6 +190,17 @@ async def test_a_row_made_alongside(ledger: BalanceManager, users: str) -> None:
     assert await discrepancies(ledger) == []
 
 
+async def test_a_row_written_alongside(ledger: BalanceManager, users: str) -> None:
+    """The ledger's value wins, also where the batch leaves it as it was: nothing is adopted."""
+    await ledger.register_mirror("balance", **USERS)
+    more = text("UPDATE users SET balance = balance + 50 WHERE id = 1")
+    await together(ledger, usd(ledger, "1", "50", alongside=(more,)), usd(ledger, "1", "-50"))
+    assert await discrepancies(ledger) == []
+    await ledger.post(usd(ledger, "1", "1"))
+    assert (await stored(users))[1] == 1
+    assert await types(users) == ["deposit", "withdrawal", "deposit"]
+
+
 @pytest.mark.parametrize("on_failure", ["abort", "defer"])
 async def test_a_row_that_the_database_refuses(
     ledger: BalanceManager, users: str, on_failure: str
@@ -237,6 +249,18 @@ async def test_deferred_is_retried(ledger: BalanceManager, users: str) -> None:
     assert (await stored(users))[2] == 100000
     assert await types(users) == ["deposit"]
     assert await discrepancies(ledger) == []
+
+
+async def test_deferred_is_retried_once_a_pause_is_over(ledger: BalanceManager, users: str) -> None:
+    await ledger.register_mirror("balance", **USERS, on_failure="defer")
+    async with open_ledger(users) as worker:
+        await ledger.administration.pause("root")
+        await worker.read_catalog()
+        await ledger.administration.resume("root")
+        await ledger.post(usd(ledger, "1", "100000"))
+        await execute(users, "UPDATE users SET balance = -1 WHERE id = 1")
+        await worker.retry_mirrors()
+    assert (await stored(users))[1] == 99999
 
 
 @pytest.mark.parametrize("on_failure", ["abort", "defer"])
@@ -407,6 +431,34 @@ async def test_a_row_that_others_keep_locked(postgres_url: str) -> None:
             assert told(await together(ledger, usd(ledger, "1", "5"))) == [4]
         await ledger.retry_mirrors()
         assert await stored(postgres_url) == {1: 5, 2: 2, 3: 1}
+
+
+@pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
+@pytest.mark.parametrize("on_failure", ["abort", "defer"])
+async def test_a_table_that_others_keep_locked(
+    postgres_url: str, on_failure: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for CREATE INDEX: its changes are refused by name, however many; one batch waits, once."""
+    monkeypatch.setitem(_POSTGRES_WRITER, "lock_timeout", "500")
+    await execute(
+        postgres_url,
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, balance DECIMAL(20, 2) NOT NULL DEFAULT 0)",
+        "INSERT INTO users SELECT generate_series(1, 16)",
+    )
+    async with open_ledger(postgres_url) as ledger:
+        await ledger.register_mirror("balance", **USERS, on_failure=on_failure)
+        loop = asyncio.get_running_loop()
+        async with held(postgres_url, f"LOCK TABLE users IN {mode} MODE"):
+            began = loop.time()
+            for _ in range(2):
+                outcomes = await together(
+                    ledger, *(usd(ledger, str(n), "1") for n in range(1, 17)), deposit(ledger, "x")
+                )
+                refused = on_failure == "abort"
+                assert ("mirror_busy" in told(outcomes)) == refused
+                assert sum(isinstance(each, Receipt) for each in outcomes) == (1 if refused else 17)
+            assert loop.time() - began < 2
+        await ledger.retry_mirrors()
 
 
 async def test_two_writers_on_rows_in_opposite_order(postgres_url: str) -> None:

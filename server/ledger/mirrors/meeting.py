@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +37,31 @@ _log = logs.get_logger(__name__)
 PATIENCE_SECONDS = 1.0
 DELAY_SECONDS = 0.02
 MOST_STUCK = 10_000
+TABLE_ALONE_SECONDS = 5.0
 
-_BUSY = "its row is locked by another session"
+_BUSY = "its row or table is locked by another session"
 
-# A mirror's row that was locked by somebody else for as long as anyone waits.
-Stuck = set[tuple[int, RowKey]]
+
+class Stuck:
+    """What somebody else kept locked for as long as anyone waits, and nobody waits for again."""
+
+    def __init__(self) -> None:
+        self.rows: set[tuple[int, RowKey]] = set()
+        # Whole tables, each with the event loop's time until which it is left alone.
+        self.tables: dict[str, float] = {}
+
+    def leave_alone(self, table: str) -> None:
+        """Take `table` for locked, for a while."""
+        self.tables[table] = asyncio.get_running_loop().time() + TABLE_ALONE_SECONDS
+
+    def forget_tables(self) -> None:
+        """Forget the tables whose time is over: between batches, so that one waits once."""
+        now = asyncio.get_running_loop().time()
+        self.tables = {table: until for table, until in self.tables.items() if until > now}
+
+
+class TableLocked(Exception):
+    """A mirror's table took no write for as long as anyone waits; it is left alone now."""
 
 
 @dataclass(eq=False, slots=True)
@@ -68,7 +89,7 @@ class Mirroring:
     def __init__(
         self, rows: MirrorRows, connection: AsyncConnection, catalog: Catalog, stuck: Stuck
     ) -> None:
-        """stuck: rows that an earlier batch waited for in vain; kept up to date."""
+        """stuck: what an earlier batch waited for in vain; kept up to date."""
         self._rows = rows
         self._connection = connection
         self._catalog = catalog
@@ -144,12 +165,13 @@ class Mirroring:
         """
         Write what the batch decided for `accounts`; whether there was anything to write.
 
-        look_again: whether this transaction may have made rows that were missing. Raises
-        MirrorRefused where the database refuses a row and its changes are to be refused with it.
+        look_again: whether this transaction's own statements may have touched the rows. Raises
+        MirrorRefused where the database refuses a row and its changes are to be refused with it,
+        and TableLocked where the batch is to be decided anew without a mirror's table.
         """
         due = [(c, account) for account in accounts for c in self._copies.get(account.key, ())]
         if look_again:
-            await self._find_made([copy for copy, _ in due if copy.missing])
+            await self._look_again([copy for copy, _ in due if copy.failure is None])
         values: dict[_Copy, int] = {}
         for copy, account in due:
             sign = self._catalog.book(account.key.book).stored_sign
@@ -207,13 +229,16 @@ class Mirroring:
         groups = _by_mirror(copies)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_SECONDS
+        for copy in copies:
+            if copy.mirror.table in self._stuck.tables:
+                copy.failure = _BUSY
         # Two writers that keep each other from their rows have no account in common, so at
         # the first bit in which their ids differ they fall out of step.
         ticket = min(copy.account_id for copy in copies)
         while True:
             savepoint = await self._connection.begin_nested()
             stored, busy = await self._try_lock(groups, savepoint)
-            waits = any((c.mirror.id, c.row) not in self._stuck for c in busy)
+            waits = any((c.mirror.id, c.row) not in self._stuck.rows for c in busy)
             if savepoint.is_active and (not waits or loop.time() > deadline):
                 await savepoint.commit()
                 break
@@ -223,9 +248,9 @@ class Mirroring:
                 ticket >>= 1
         for copy in busy:
             copy.failure = _BUSY
-        self._stuck.difference_update((copy.mirror.id, copy.row) for copy in copies)
-        if len(self._stuck) < MOST_STUCK:
-            self._stuck.update((copy.mirror.id, copy.row) for copy in busy)
+        self._stuck.rows.difference_update((copy.mirror.id, copy.row) for copy in copies)
+        if len(self._stuck.rows) < MOST_STUCK:
+            self._stuck.rows.update((copy.mirror.id, copy.row) for copy in busy)
         return stored
 
     async def _try_lock(
@@ -254,6 +279,8 @@ class Mirroring:
                 if fault == "retry":
                     raise
                 await savepoint.rollback()
+                if fault == "timeout":
+                    self._stuck.leave_alone(mirror.table)
                 for copy in group:
                     copy.failure = _BUSY if fault == "timeout" else reason(error)
                 return {}, []
@@ -270,14 +297,17 @@ class Mirroring:
             if copy.mirror.adopts and not repair:
                 copy.failure = error.detail
 
-    async def _find_made(self, missing: Sequence[_Copy]) -> None:
-        """Rows that statements alongside have made meanwhile: they take the ledger's value."""
-        for group in _by_mirror(missing):
+    async def _look_again(self, copies: Sequence[_Copy]) -> None:
+        """Rows that statements alongside have made or written: they take the ledger's value."""
+        for group in _by_mirror(copies):
             locked = await self._rows.lock(
                 self._connection, group[0].mirror, [copy.row for copy in group]
             )
             for copy in group:
                 copy.missing = copy.row not in locked
+                with suppress(InvalidAmount):
+                    copy.minor = None
+                    copy.minor = copy.mirror.minor_of(locked.get(copy.row), copy.scale)
 
     async def _write(self, copies: Sequence[_Copy], values: Mapping[_Copy, int]) -> None:
         """Write the rows of one mirror; where the database refuses, as `on_failure` says."""
@@ -291,8 +321,14 @@ class Mirroring:
                 _check_kept(mirror, wanted, kept, scale)
             return
         except (SQLAlchemyError, MirrorRefused) as error:
-            if isinstance(error, SQLAlchemyError) and classify(error) == "retry":
-                raise
+            if isinstance(error, SQLAlchemyError):
+                fault = classify(error)
+                if fault == "retry":
+                    raise
+                if fault == "timeout":
+                    # Row by row, each would wait as long.
+                    self._stuck.leave_alone(mirror.table)
+                    raise TableLocked from error
             said = error.detail if isinstance(error, MirrorRefused) else reason(error)
             if mirror.on_failure == "abort":
                 raise MirrorRefused(f"mirror {mirror.name!r}: {said}") from error

@@ -53,16 +53,18 @@ class MirrorSync:
             details += found[: MOST_DETAILS - len(details)]
         return Report(checked=checked, synced=synced, fixed=0, errors=errors, details=details)
 
-    async def retry_deferred(self, catalog: Callable[[], Catalog]) -> None:
+    async def retry_deferred(self) -> None:
         """Write what could not be written before, where it can be now; not while paused."""
         after = (0, 0)
-        while not catalog().paused:
+        while True:
             async with self._database.read() as connection:
                 places = await self._rows.deferred(connection, after, ACCOUNTS_PER_PAGE)
             if not places:
                 return
             after = places[-1]
             page = await self._check.page_of(sorted({account for _, account in places}))
+            if page.catalog.paused:
+                return
             await self._put_right(page, "system")
 
     async def _put_right(self, page: MirrorPage, actor: str) -> MirrorPage:
