@@ -182,6 +182,20 @@ async def test_a_missing_row_stops_nothing(ledger: BalanceManager, users: str) -
     assert "adoption" not in await types(users)
 
 
+async def test_a_row_reported_missing_has_no_say(ledger: BalanceManager, users: str) -> None:
+    """Made anew with a default, it would book the balance away."""
+    await ledger.register_mirror("balance", **USERS)
+    await ledger.post(usd(ledger, "1", "10"))
+    await execute(users, "DELETE FROM users WHERE id = 1")
+    for _ in range(2):
+        assert dict(await ledger.sync_balances())["errors"] == 1
+    assert await states(users) == [("1", None, "there is no such row")]
+    await execute(users, "INSERT INTO users (id) VALUES (1)")
+    await ledger.post(usd(ledger, "1", "1"))
+    assert await types(users) == ["deposit", "deposit"]
+    assert (await stored(users))[1] == 11
+
+
 async def test_a_row_made_alongside(ledger: BalanceManager, users: str) -> None:
     await ledger.register_mirror("balance", **USERS)
     made = text("INSERT INTO users (id) VALUES (9)")

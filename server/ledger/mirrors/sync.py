@@ -14,6 +14,7 @@ from ..report import MOST_DETAILS, Report
 from ..transaction_types import TransactionTypes
 from .check import ACCOUNTS_PER_PAGE, MirrorCheck, MirrorPage
 from .copies import Copy
+from .mirror import NO_ROW
 from .rows import MirrorRows
 
 Submit = Callable[[Sequence[Change]], Awaitable[tuple[Outcome, ...]]]
@@ -80,7 +81,7 @@ class MirrorSync:
         changes = [
             self._change(copies, page.catalog, actor)
             for copies in wrong.values()
-            if any(_lacks_something(c) and c.mirror.writes and c.exists for c in copies)
+            if any(_lacks_something(c) and c.mirror.writes and not _is_known(c) for c in copies)
         ]
         if not changes:
             return page
@@ -107,3 +108,8 @@ class MirrorSync:
 
 def _lacks_something(copy: Copy) -> bool:
     return not copy.is_right or (copy.state is not None and copy.state.failure is not None)
+
+
+def _is_known(copy: Copy) -> bool:
+    """Whether the row is missing, and is remembered to be: once it is there, it has no say."""
+    return not copy.exists and copy.state is not None and copy.state.failure == NO_ROW
