@@ -84,7 +84,9 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
         stack.push_async_callback(hub.shutdown)
         manager.on_commit(_announcer(feed, bus))
         if settings.development:
-            await make_first_users(manager)
+            # Never into a ledger that has money already, whatever it is looked at with.
+            if (await manager.reader.head()).position == 0:
+                await make_first_users(manager)
             await stack.enter_async_context(_scheduling(manager))
         await _learn_revocations(manager, revocations, hub)
         bus.subscribe_revocations(partial(_revoke, revocations, hub))

@@ -29,6 +29,16 @@ async def ask(app: Starlette, user_id: str) -> dict[str, object]:
     return {each["book"]: each["balance"] for each in answer.json()["balances"]}
 
 
+async def test_a_ledger_that_has_entries_gets_no_play_money(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    (tmp_path / "data").mkdir()
+    async with open_ledger(settings.database_url) as ledger:
+        await ledger.update_balance("ann", "5", "deposit", asset="USD")
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        assert await ask(app, "alice") == {}
+
+
 async def test_development_mode_begins_with_play_money_once(tmp_path: Path) -> None:
     for _ in range(2):
         app = create_app(settings_in(tmp_path))
