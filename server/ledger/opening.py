@@ -222,7 +222,7 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
             {"epoch": epoch, "identity": identity},
         )
         _log.warning(
-            "the journal has a new epoch", epoch=epoch, reason="this is another database cluster"
+            "the journal has a new epoch", epoch=epoch, reason="this is another database"
         )
 
 
