@@ -221,9 +221,7 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
             text("UPDATE clock SET epoch = :epoch, system_id = :identity"),
             {"epoch": epoch, "identity": identity},
         )
-        _log.warning(
-            "the journal has a new epoch", epoch=epoch, reason="this is another database"
-        )
+        _log.warning("the journal has a new epoch", epoch=epoch, reason="this is another database")
 
 
 async def _read_knowledge(database: Database, journal: Journal) -> Knowledge:
