@@ -84,7 +84,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
         stack.push_async_callback(hub.shutdown)
         manager.on_commit(_announcer(feed, bus))
         if settings.development:
-            # Never into a ledger that has money already, whatever it is looked at with.
+            # A ledger in use may be looked at in development mode, but gets no play money.
             if (await manager.reader.head()).position == 0:
                 await make_first_users(manager)
             await stack.enter_async_context(_scheduling(manager))
