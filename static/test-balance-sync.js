@@ -1,5 +1,6 @@
 /** The balance sync test page: one identity per tab, its live balances, and forms to move money. */
 
+import { HoldsPanel } from "./balance-sync-holds.js";
 import { TallywireClient, decimalText, minorUnits } from "./tallywire-client.js";
 
 const ROWS_MOST = 300;
@@ -158,6 +159,7 @@ function start(who) {
   accounts.clear();
   changes.clear();
   totals.clear();
+  holds.clear(who.user);
   resetForm();
   show(element("superadmin-banner"), who.superadmin);
   show(element("monitor"), who.superadmin);
@@ -190,13 +192,19 @@ function listen(to) {
   on("cursor", oncePerFrame(drawCursor));
   on("balances", ({ reason, position }) => {
     accounts.replaced();
-    note("init", `All balances taken over (${reason})`, { about: `position ${position}`, position });
+    holds.load();
+    const repaired = reason === "repair";
+    note("init", repaired
+      ? "Repaired: a copy of a balance was wrong and was rebuilt from the ledger's entries"
+      : `All balances taken over (${reason})`,
+    { about: `position ${position}`, position, tone: repaired ? "warn" : undefined });
   });
   on("resumed", ({ from, to: end, count }) => {
     note("resumed", `Resumed: ${count} missed`, { about: `positions ${from} to ${end}` });
   });
   on("update", ({ update, replayed }) => {
     accounts.changed(update);
+    if (update.hold) holds.changed(update.hold);
     noteUpdate(update, replayed);
   });
   on("control", ({ control, replayed }) => {
@@ -251,10 +259,15 @@ function noteUpdate(update, replayed) {
   }
   moved.forEach((change, index) => note("update", `${capital(words(type))} ${change.book} ${change.asset}`, {
     ...movement(change),
-    about: [...about, `balance ${grouped(change.balance)}`].join(" · "),
+    about: [...about, `balance ${grouped(change.balance)}`, ...noticed(change)].join(" · "),
     position,
     ...(index === 0 && { data: update }),
   }));
+}
+
+/** What a change brought about besides its amount. */
+function noticed({ alert, status }) {
+  return [alert && words(alert), status !== "active" && status].filter(Boolean);
 }
 
 /** The amount of a change as a row shows it: what was held where no money moved. */
@@ -369,7 +382,8 @@ const accounts = {
     const last = this.last.get(name);
     if (!last) return "No change yet";
     const { amount = "" } = movement(last.change);
-    return `${amount} ${words(last.type)}, ${clockTime(last.at)}`.trim();
+    const alert = last.change.alert ? `, ${words(last.change.alert)}` : "";
+    return `${amount} ${words(last.type)}, ${clockTime(last.at)}${alert}`.trim();
   },
 
   drawNotices(known) {
@@ -454,12 +468,34 @@ const totals = {
   },
 };
 
+// ---- holds ----------------------------------------------------------------------------------
+
+const holds = new HoldsPanel({
+  grouped,
+  async ask(path) {
+    const headers = { Authorization: `Bearer ${await tokenFor(identity)}` };
+    const answer = await fetch(path, { headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    return answer.ok ? answer.json() : null;
+  },
+  async post(path, body) {
+    // One hold is ended by one request: a repeat of it is refused, so a key of its own will do.
+    try {
+      const answer = await send({ path, body, key: newKey() }, identity);
+      return { ok: answer.ok, detail: answer.ok ? "" : (await answer.json()).detail };
+    } catch (error) {
+      return { ok: false, detail: `no answer came (${error.message}); look whether it is still open` };
+    }
+  },
+  told: (text, bad) => note("request", text, { tone: bad ? "bad" : undefined }),
+});
+
 // ---- moving money ---------------------------------------------------------------------------
 
 const OPERATIONS = {
   deposit: { path: "/v1/deposits", submit: "Deposit", done: "Deposited" },
   withdrawal: { path: "/v1/withdrawals", submit: "Withdraw", done: "Withdrawn" },
   transfer: { path: "/v1/transfers", submit: "Transfer", done: "Transferred" },
+  hold: { path: "/v1/holds", submit: "Hold", done: "Held" },
 };
 const FIELD_OF_CODE = {
   invalid_amount: "amount",
@@ -490,6 +526,7 @@ function drawForm() {
   const allowed = Boolean(identity) && (superadmin || operation !== "deposit");
   show(field("subject"), superadmin);
   show(field("to_user"), operation === "transfer");
+  show(field("expires_in_s"), operation === "hold");
   show(element("not-for-users"), Boolean(identity) && !allowed);
   write(element("subject-label"), operation === "transfer" ? "From user" : "For user");
   write(element("submit"), OPERATIONS[operation].submit);
@@ -533,6 +570,9 @@ function request() {
   Object.assign(body, { amount: value("amount"), asset: value("asset") });
   if (value("book")) body.book = value("book");
   if (value("description")) body.description = value("description");
+  const expires = value("expires_in_s");
+  // What is no number goes as it is: the server's refusal tells what is wrong with it.
+  if (operation === "hold" && expires) body.expires_in_s = /^\d+$/.test(expires) ? Number(expires) : expires;
   return { operation, path: OPERATIONS[operation].path, body };
 }
 
