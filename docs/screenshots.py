@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.tabs import Tab
 from tests.services.chromium import FLAGS, find_chromium
@@ -35,10 +35,15 @@ async def take(browser: Browser, base_url: str) -> None:
     await bob.expect_balance("main/bob/BTC", "0.25000000", "verified")
     await alice.move("Transfer", "25.5", to_user="bob", description="Lunch")
     await bob.expect_balance("main/bob/USDT", "10,025.500000", "verified")
+    await alice.move("Hold", "60", expires_in_s="3600", description="A room")
+    await bob.move("Hold", "12.5", description="A table")
+    for tab in (alice, bob):
+        await expect(tab.page.locator("#holds .hold")).to_have_count(1)
     await alice.move("Withdrawal", "12000")
     await alice.expect_result(re.compile("^Refused: "))
 
     for name, tab in {"user": alice, "phone": bob, "superadmin": root}.items():
+        await tab.page.evaluate("scrollTo(0, 0)")
         file = FOLDER / f"balance-sync-{name}.png"
         await tab.page.screenshot(path=file, full_page=name != "phone", animations="disabled")
         sys.stdout.write(f"{file}\n")
