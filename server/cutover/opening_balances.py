@@ -29,7 +29,7 @@ from ..ledger.errors import (
     Paused,
 )
 from ..ledger.money import format_amount
-from ..ledger.openings import opening_balance
+from ..ledger.opening_balance import opening_balance
 from ..ledger.receipts import Receipt
 from ..ledger.rules import Decision, State, decide
 from .sources import Source, SourceRow

@@ -19,7 +19,7 @@ from .digest import GENESIS
 from .errors import InvalidCursor, InvalidRequest
 from .journal import STATE_COLUMNS, Journal
 from .money import format_amount
-from .openings import OPENING, opening_key
+from .opening_balance import OPENING, opening_key
 from .views import balance_view
 
 _STATE = ", ".join(f"a.{name}" for name in STATE_COLUMNS)
