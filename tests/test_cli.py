@@ -177,7 +177,10 @@ def test_upgrade_makes_a_ledger_and_may_be_repeated(
         done = tallywire("upgrade", database_url=empty_database_url)
         assert (done.returncode, done.stderr) == (0, "")
     listed = tallywire("book", database_url=empty_database_url)
-    assert listed.stdout == "main\tcredit\ndemo\tcredit\n"
+    assert listed.stdout.splitlines() == [
+        "main\tcredit\tself_service=true",
+        "demo\tcredit\tself_service=true",
+    ]
 
 
 def test_token_is_signed_with_the_first_secret(tallywire: RunTallywire) -> None:
@@ -201,6 +204,11 @@ def test_assets_are_made_and_listed(tallywire: RunTallywire, sqlite_url: str) ->
 
 def test_a_book_is_made_and_its_side_stays(tallywire: RunTallywire, sqlite_url: str) -> None:
     assert tallywire("book", "rent", "--side", "debit", database_url=sqlite_url).returncode == 0
+    tallywire("book", "lent", "--default-floor", "none", database_url=sqlite_url)
+    zone = ("--timezone", "Europe/Athens", "--closed-through", "2024-10-31")
+    listed = tallywire("book", "rent", *zone, database_url=sqlite_url).stdout.splitlines()
+    assert "lent\tcredit\tdefault_floor=none" in listed
+    assert "rent\tdebit\ttimezone=Europe/Athens\tclosed_through=2024-10-31" in listed
     line = _one_line(tallywire("book", "rent", "--side", "credit", database_url=sqlite_url))
     assert "rent" in line
 

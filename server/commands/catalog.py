@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..ledger.catalog import Book
 from ..ledger.money import LARGEST_SCALE
 from .running import actor, print_lines, with_ledger
 
@@ -50,6 +51,8 @@ def book(name: str | None, **options: Any) -> None:
     """
     Make the book NAME or change what is given, or list all books.
 
+    A line has the settings that are not a new book's.
+
     \b
     tallywire book
     tallywire book rent:2026 --side debit --accounts strict --timezone Europe/Athens
@@ -64,6 +67,20 @@ def book(name: str | None, **options: Any) -> None:
     async def work(manager: BalanceManager) -> list[str]:
         if name is not None:
             await manager.administration.put_book(name, settings, actor=actor())
-        return [f"{each.name}\t{each.side}" for each in manager.catalog.books.values()]
+        return [_described(each) for each in manager.catalog.books.values()]
 
     print_lines(with_ledger(work))
+
+
+def _described(book: Book) -> str:
+    # A debit book has no floor.
+    floor = "0" if book.side == "credit" else None
+    new = Book(name=book.name, side=book.side, default_floor=floor)
+    values = {
+        field: getattr(book, field)
+        for field in Book.__struct_fields__
+        if getattr(book, field) != getattr(new, field)
+    }
+    words = {None: "none", True: "true"}
+    told = (f"{field}={words.get(value, value)}" for field, value in values.items())
+    return "\t".join([book.name, book.side, *told])
