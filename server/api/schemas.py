@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from ..ledger.catalog import Asset, Book
 from ..ledger.invariants import Discrepancy
-from ..ledger.verifications import Verification
+from ..ledger.proof.records import Verification
 
 Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
 Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]

@@ -7,8 +7,8 @@ from msgspec.structs import asdict
 from starlette.responses import Response
 
 from ..ledger.errors import InvalidCursor, NotFound
-from ..ledger.proof import Asked, by_size
-from ..ledger.verifications import Verification
+from ..ledger.proof.records import Verification
+from ..ledger.proof.runs import Asked, by_size
 from ..operations import policy
 from .answers import answer, listing
 from .bodies import VerificationRequest

@@ -32,9 +32,9 @@ from .journal_lines import (
     Transaction,
     encode_line,
 )
-from .journal_pages import BYTES_PER_PAGE, TRANSACTIONS_PER_PAGE
+from .proof.journal_pages import BYTES_PER_PAGE, TRANSACTIONS_PER_PAGE
+from .proof.queries import Statements, rows
 from .report import Progress
-from .verify_statements import Statements, rows
 
 ROWS_PER_PAGE = 1000
 

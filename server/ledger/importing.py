@@ -31,7 +31,6 @@ from .clock import Clock, SystemClock
 from .database import Database, classify, reason
 from .dialects import Sets
 from .digest import GENESIS
-from .entry_walk import Cause, EntryWalk
 from .errors import LedgerError
 from .holds import Hold
 from .invariants import NOBODY, Discrepancy, Measure
@@ -47,15 +46,16 @@ from .journal_lines import (
     Transaction,
     decode_line,
 )
-from .journal_pages import read_originals
-from .journal_walk import JournalWalk
 from .money import LARGEST
 from .opening import upgrade_database
+from .proof.entry_walk import Cause, EntryWalk
+from .proof.journal_pages import read_originals
+from .proof.journal_walk import JournalWalk
+from .proof.queries import Statements, rows
+from .proof.stored import StoredEntry, StoredSeal
 from .report import Progress
-from .stored import StoredEntry, StoredSeal
 from .transaction_types import TransactionTypes
 from .updates import Committed
-from .verify_statements import Statements, rows
 from .views import hold_from_view
 
 TRANSACTIONS_PER_CHUNK = 500

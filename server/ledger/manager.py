@@ -38,7 +38,7 @@ from .leases import Leases
 from .mirrors.check import MirrorCheck
 from .mirrors.mirror import Mirror, MirrorOptions
 from .mirrors.sync import MirrorSync
-from .proof import Asked, Proof
+from .proof.runs import Asked, Proof
 from .receipts import Receipt
 from .report import Progress, Report
 from .reversals import Original, reverse

@@ -30,10 +30,10 @@ from .leases import Leases
 from .manager import BalanceManager
 from .mirrors.check import MirrorCheck
 from .mirrors.sync import MirrorSync
-from .proof import Proof
+from .proof.records import Verifications
+from .proof.runs import Proof
+from .proof.verify import Verifier
 from .transaction_types import TransactionTypes
-from .verifications import Verifications
-from .verify import Verifier
 
 _log = logs.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from tallywire.api import schemas
-from tallywire.ledger.verifications import ALIVE, Verification
+from tallywire.ledger.proof.records import ALIVE, Verification
 
 from ..ledger.raw import execute
 from .conftest import Edge

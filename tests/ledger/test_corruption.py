@@ -15,9 +15,9 @@ from tallywire.ledger.digest import GENESIS, batch_seal, content_hash
 from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy
 from tallywire.ledger.journal import Journal
-from tallywire.ledger.journal_walk import LoggedSeal
 from tallywire.ledger.mirrors.check import MirrorCheck
-from tallywire.ledger.verify import Verifier
+from tallywire.ledger.proof.journal_walk import LoggedSeal
+from tallywire.ledger.proof.verify import Verifier
 
 from ..services.postgres import PostgresServer
 from .conftest import ManualClock

@@ -11,27 +11,21 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncConnection
-from tallywire.ledger import (
-    BalanceManager,
-    SystemClock,
-    TransactionType,
-    account_pages,
-    journal_pages,
-    open_ledger,
-)
+from tallywire.ledger import BalanceManager, SystemClock, TransactionType, open_ledger
 from tallywire.ledger import report as report_module
 from tallywire.ledger.database import Database
 from tallywire.ledger.digest import GENESIS, entry_digest
-from tallywire.ledger.entry_walk import Cause, EntryWalk
 from tallywire.ledger.errors import InvalidRequest, UnknownBook, UnknownUser
 from tallywire.ledger.history import JournalReader
 from tallywire.ledger.invariants import Discrepancy, Measure
 from tallywire.ledger.journal import Journal
 from tallywire.ledger.mirrors.check import MirrorCheck
+from tallywire.ledger.proof import account_pages, journal_pages
+from tallywire.ledger.proof.entry_walk import Cause, EntryWalk
+from tallywire.ledger.proof.stored import StoredEntry
+from tallywire.ledger.proof.verify import Verifier
 from tallywire.ledger.report import Report
-from tallywire.ledger.stored import StoredEntry
 from tallywire.ledger.transaction_types import TransactionTypes
-from tallywire.ledger.verify import Verifier
 
 from ..conftest import RunTallywire
 from .raw import count, execute

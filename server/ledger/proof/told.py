@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
-from .accounts import Account, AccountKey
-from .catalog import Catalog
-from .invariants import NOBODY, Discrepancy, Invariant, texts
-from .money import format_amount
+from ..accounts import Account, AccountKey
+from ..catalog import Catalog
+from ..invariants import NOBODY, Discrepancy, Invariant, texts
+from ..money import format_amount
+from ..updates import Committed
+from ..views import balance_view
 from .stored import StoredEntry, misfit
-from .updates import Committed
-from .views import balance_view
 
 _ABSENT = object()
 _AMOUNTS = frozenset(

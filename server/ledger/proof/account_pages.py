@@ -11,9 +11,14 @@ from typing import Any, Protocol
 from msgspec import Struct
 from sqlalchemy import TextClause
 
-from .accounts import AccountKey, StoredState
-from .catalog import Catalog
-from .database import Database
+from ..accounts import AccountKey, StoredState
+from ..catalog import Catalog
+from ..database import Database
+from ..invariants import Discrepancy, Measure
+from ..mirrors.check import MirrorCheck
+from ..mirrors.copies import check_copy, unreadable
+from ..report import Findings
+from ..transaction_types import TransactionTypes
 from .entry_walk import (
     Cause,
     EntryWalk,
@@ -22,15 +27,10 @@ from .entry_walk import (
     not_a_number,
     without_catalog,
 )
-from .hold_checks import HoldJournal, StoredHold, check_hold, check_open_holds, never_placed
-from .invariants import Discrepancy, Measure
+from .holds import HoldJournal, StoredHold, check_hold, check_open_holds, never_placed
 from .journal_pages import JournalPages
-from .mirrors.check import MirrorCheck
-from .mirrors.copies import check_copy, unreadable
-from .report import Findings
+from .queries import HALF, Selection, Statements, rows
 from .stored import StoredAccount, StoredEntry, misfit
-from .transaction_types import TransactionTypes
-from .verify_statements import HALF, Selection, Statements, rows
 
 ENTRIES_PER_PAGE = 500
 ACCOUNTS_PER_PAGE = 500

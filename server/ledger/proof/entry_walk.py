@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from .accounts import AccountKey, StoredState
-from .digest import entry_digest
-from .invariants import (
+from ..accounts import AccountKey, StoredState
+from ..digest import entry_digest
+from ..invariants import (
     Discrepancy,
     Invariant,
     Measure,
@@ -24,8 +24,8 @@ from .invariants import (
     numbers,
     texts,
 )
+from ..transaction_types import TransactionTypes
 from .stored import StoredAccount, StoredEntry, misfit
-from .transaction_types import TransactionTypes
 
 
 class _Forced(Struct):

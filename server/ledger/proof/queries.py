@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from . import schema
-from .accounts import StoredState
-from .dialects import Sets
-from .hold_checks import StoredHold
-from .money import LARGEST
+from .. import schema
+from ..accounts import StoredState
+from ..dialects import Sets
+from ..money import LARGEST
+from .holds import StoredHold
 from .stored import StoredAccount, StoredEntry
 
 # A sum that could pass 64 bits is taken in two halves, and joined as a Python integer.

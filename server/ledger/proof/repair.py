@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .. import logs
-from . import changes
-from .accounts import AccountKey
-from .catalog import Catalog
-from .changes import Change, Details
-from .committer import Committer
-from .errors import LedgerError
-from .invariants import Discrepancy
-from .mirrors.sync import MirrorSync
-from .transaction_types import TransactionTypes
+from ... import logs
+from .. import changes
+from ..accounts import AccountKey
+from ..catalog import Catalog
+from ..changes import Change, Details
+from ..committer import Committer
+from ..errors import LedgerError
+from ..invariants import Discrepancy
+from ..mirrors.sync import MirrorSync
+from ..transaction_types import TransactionTypes
 
 _log = logs.get_logger(__name__)
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .accounts import StoredState
-from .invariants import Discrepancy, Invariant, Measure, numbers, texts
-from .money import format_amount
+from ..accounts import StoredState
+from ..invariants import Discrepancy, Invariant, Measure, numbers, texts
+from ..money import format_amount
 
 _HOLDS = Invariant.HOLD_ACCOUNTING
 _AMOUNTS = ("amount", "remaining")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .accounts import AccountKey, StoredState
+from ..accounts import AccountKey, StoredState
 
 _TEXTS = frozenset(("name", "book", "owner", "asset", "status", "digest", "created_at", "seal"))
 

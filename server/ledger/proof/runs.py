@@ -9,18 +9,18 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from .. import logs
-from .accounts import AccountKey, check_user_id
-from .committer import Committer
-from .errors import AccountInconsistent, Conflict, InvalidRequest, LedgerError
-from .invariants import NOBODY, Discrepancy
+from ... import logs
+from ..accounts import AccountKey, check_user_id
+from ..committer import Committer
+from ..errors import AccountInconsistent, Conflict, InvalidRequest, LedgerError
+from ..invariants import NOBODY, Discrepancy
+from ..leases import Leases
+from ..mirrors.sync import MirrorSync
+from ..report import Progress, Report
+from ..transaction_types import TransactionTypes
 from .journal_walk import LoggedSeal
-from .leases import Leases
-from .mirrors.sync import MirrorSync
+from .records import ALIVE, Verifications
 from .repair import Repairer
-from .report import Progress, Report
-from .transaction_types import TransactionTypes
-from .verifications import ALIVE, Verifications
 from .verify import Verifier
 
 _log = logs.get_logger(__name__)

@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import insert, text
 
-from . import schema
-from .clock import Clock, IdSource, rfc3339
-from .database import Database
-from .report import Report
+from .. import schema
+from ..clock import Clock, IdSource, rfc3339
+from ..database import Database
+from ..report import Report
 
 # Seconds for which a verification counts as running after its process last said so.
 ALIVE = 30.0

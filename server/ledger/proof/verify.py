@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from .. import metrics
+from ... import metrics
+from ..database import Database
+from ..errors import UnknownAsset, UnknownBook, UnknownUser
+from ..history import JournalReader
+from ..invariants import Discrepancy, check_trial_balance
+from ..journal import Journal
+from ..mirrors.check import MirrorCheck
+from ..report import Findings, Progress, Report
+from ..transaction_types import TransactionTypes
 from .account_pages import AccountPages, Repairs
-from .database import Database
-from .errors import UnknownAsset, UnknownBook, UnknownUser
-from .history import JournalReader
-from .invariants import Discrepancy, check_trial_balance
-from .journal import Journal
 from .journal_pages import JournalPages, ends_of
 from .journal_walk import LoggedSeal
-from .mirrors.check import MirrorCheck
-from .report import Findings, Progress, Report
-from .transaction_types import TransactionTypes
-from .verify_statements import Selection, Statements, rows
+from .queries import Selection, Statements, rows
 
 
 class Verifier:

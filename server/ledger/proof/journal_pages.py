@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .accounts import AccountKey
-from .catalog import Catalog
-from .database import Database
-from .digest import GENESIS
+from ..accounts import AccountKey
+from ..catalog import Catalog
+from ..database import Database
+from ..digest import GENESIS
+from ..report import Findings
+from ..transaction_types import TransactionTypes
 from .journal_walk import Ends, JournalWalk, LoggedSeal, Original, Record, check_ends
-from .report import Findings
+from .queries import TRANSACTION_COLUMNS, Statements, rows
 from .stored import StoredEntry, StoredSeal
-from .transaction_types import TransactionTypes
-from .verify_statements import TRANSACTION_COLUMNS, Statements, rows
 
 TRANSACTIONS_PER_PAGE = 250
 BYTES_PER_PAGE = 1 << 20

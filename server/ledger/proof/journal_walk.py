@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from .accounts import AccountKey
-from .catalog import Catalog
-from .digest import GENESIS, SealHash, content_hash
-from .errors import InvalidRequest
-from .invariants import Discrepancy, Invariant, numbers, texts
+from ..accounts import AccountKey
+from ..catalog import Catalog
+from ..digest import GENESIS, SealHash, content_hash
+from ..errors import InvalidRequest
+from ..invariants import Discrepancy, Invariant, numbers, texts
+from ..transaction_types import TransactionTypes
 from .stored import StoredEntry, StoredSeal, misfit
 from .told import check_updates, told_accounts
-from .transaction_types import TransactionTypes
 
 Record = Mapping[str, Any]
 
