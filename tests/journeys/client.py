@@ -277,6 +277,7 @@ class Screen:
         self.epoch: str | None = None
         self.cursor: int | None = None
         self.updates: list[Json] = []
+        self.holds: dict[str, Json] = {}
         self.monitored: list[Json] = []
         self.ranges: list[tuple[int, int]] = []
         self.latest: list[Json] = []
@@ -525,6 +526,8 @@ class Screen:
             raise AssertionError("an admin field was shown")
         self.accounts.follow(message, complete=True)
         self.updates.append(update_of(message))
+        if "hold" in message:
+            self.holds[message["hold"]["id"]] = message["hold"]
         if "monitor" in self.streams:
             self._seen_own.append(update_of(message))
         else:

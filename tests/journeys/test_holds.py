@@ -34,7 +34,7 @@ async def test_a_user_reserves_and_pays(outside: Outside) -> None:
         await screen.until_shown(placed["position"])
         account = screen.balances[f"main/{alice}/USDT"]
         assert (account["held"], account["available"]) == ("60.000000", "40.000000")
-        assert screen.updates[-1]["hold"] == hold
+        assert screen.holds == {hold["id"]: hold}
 
         path = f"/v1/holds/{hold['id']}"
         body = {"amount": "25", "to_user": bob, "release_remainder": True}
@@ -42,7 +42,8 @@ async def test_a_user_reserves_and_pays(outside: Outside) -> None:
         assert confirmed["hold"]["status"] == "confirmed"
         await screen.until_shown(confirmed["position"])
         await at_bob.until_shown(confirmed["position"])
-        assert "hold" not in at_bob.updates[-1]
+        assert screen.holds == {hold["id"]: confirmed["hold"]}
+        assert at_bob.holds == {}
         assert screen.balances == await own.balances(alice)
         assert at_bob.balances[f"main/{bob}/USDT"]["balance"] == "25.000000"
         assert (await own.get(path)).json() == confirmed["hold"]
@@ -56,7 +57,7 @@ async def test_who_placed_it_is_the_admins_to_know(outside: Outside) -> None:
         placed = accepted(await outside.admin.post("/v1/holds", _hold(alice, "5")))
         assert placed["hold"]["placed_by"] == "ada"
         await screen.until_shown(placed["position"])
-        assert screen.updates[-1]["hold"]["placed_by"] is None
+        assert screen.holds[placed["hold"]["id"]]["placed_by"] is None
         await monitor.until_position(placed["position"])
         assert monitor.monitored[-1]["hold"] == placed["hold"]
     path = f"/v1/holds/{placed['hold']['id']}"
