@@ -575,6 +575,17 @@ HOLD_ROWS = [
         {(HOLDS, DORA)},
         (HOLDS, DORA, 14, "29.000000", "30.000000", None),
     ),
+    Fault(
+        "amount and what remains of a hold, both by one",
+        (f"UPDATE holds SET amount = amount + 1, remaining = remaining + 1 WHERE id = {at(14)}",),
+        {(HOLDS, DORA)},
+        (HOLDS, DORA, None, "30.000001", "30.000000", "0.000001"),
+    ),
+    Fault(
+        "amount of a hold that has ended",
+        (f"UPDATE holds SET amount = amount + 1 WHERE id = {at(18)}",),
+        {(HOLDS, DORA)},
+    ),
     Fault("hold deleted", (f"DELETE FROM holds WHERE id = {at(14)}",), {(HOLDS, DORA)}),
     Fault(
         "hold that has ended deleted",
