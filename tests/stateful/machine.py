@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,13 +32,26 @@ from tallywire.ledger import (
     open_ledger,
 )
 from tallywire.ledger.accounts import AccountKey
+from tallywire.ledger.invariants import Discrepancy, Invariant
 
 from ..ledger.conftest import ManualClock
 from ..ledger.oracle import examine
 from ..ledger.raw import execute
-from .model import Book, Effect, Malformed, Model, Move, Place, Refused, Terms
+from .model import (
+    MIRRORS,
+    Book,
+    Effect,
+    Hold,
+    Malformed,
+    Model,
+    Move,
+    Place,
+    Refused,
+    Terms,
+)
 
 T = TypeVar("T")
+Found = tuple[str, str | None, str | None, str | None]
 
 ASSET, SCALE = "USD", 2
 BOOKS = {
@@ -55,6 +69,7 @@ books = st.sampled_from(sorted(BOOKS))
 # Few and small, so that balances, thresholds and holds meet each other exactly.
 amounts = st.one_of(st.integers(1, 12), st.sampled_from([1, 2, 5, 10, 20]), st.integers(-1, 0))
 thresholds = st.one_of(st.none(), st.sampled_from([-5, 0, 2, 5, 10]))
+said = st.integers(-5, 20)
 seconds = st.sampled_from([5, 10])
 # Few keys and two principals, so that keys meet again, in the same request and in another.
 keys = st.one_of(
@@ -64,6 +79,20 @@ days = st.one_of(st.just(0), st.just(0), st.integers(-4, 1))
 singles = st.sampled_from(
     ["deposit", "deposit", "withdrawal", "charge", "recharge", "payment", "adjustment"]
 )
+
+
+# A table of the application that the ledger lives in, and what older code writes there.
+WALLETS = (
+    "CREATE TABLE wallets (id text PRIMARY KEY, coins integer, shadow numeric, credit numeric)"
+)
+EDITS = {
+    "amount": "amount = amount + 1",
+    "amount and remaining": "amount = amount + 1, remaining = remaining + 1, status = 'open'",
+    "remaining": "remaining = CASE WHEN remaining > 1 THEN remaining - 1 ELSE remaining + 1 END,"
+    " amount = CASE WHEN remaining > 1 THEN amount ELSE amount + 1 END, status = 'open'",
+    "status": "remaining = 0, status = CASE status WHEN 'voided' THEN 'expired' ELSE 'voided' END",
+}
+"""What is done by hand to a hold's row, within its constraints, and always changes it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +110,12 @@ class Item:
     def terms(self) -> Terms:
         to = self.to if self.kind == "transfer" else None
         return Terms((self.kind, self.place, self.amount, to, self.day), self.key, self.day)
+
+    @property
+    def places(self) -> list[Place]:
+        """The accounts that it may touch."""
+        to = [(self.place[0], self.to)] if self.kind == "transfer" else []
+        return [self.place, *to]
 
 
 items = st.builds(
@@ -108,6 +143,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.start = self.clock.now()
         self.model = Model(dict(BOOKS), today=0)
         self.manager: BalanceManager
+        # The head and what was wrong when everything was verified last.
+        self.verified: tuple[int, list[Found]] | None = None
 
     @initialize(
         settings=st.fixed_dictionaries({"suspend_below": thresholds, "alert_below": thresholds}),
@@ -133,7 +170,25 @@ class LedgerMachine(RuleBasedStateMachine):
         line = {"accounts": "strict", "default_floor": "-0.05"}
         await manager.administration.put_book("line", line, actor="root")
         await manager.administration.put_book("flats", {"side": "debit"}, actor="root")
+        await execute(self.url, WALLETS)
+        for user in USERS:
+            await self._insert_wallet(user)
+        for column, mirror in MIRRORS.items():
+            await manager.register_mirror(
+                column,
+                table="wallets",
+                column=column,
+                key={"id": "{owner}"},
+                asset=ASSET,
+                book=mirror.book,
+                value=mirror.value,
+                on_drift="adopt" if mirror.adopts else "overwrite",
+            )
         return manager
+
+    async def _insert_wallet(self, user: str) -> None:
+        await execute(self.url, f"INSERT INTO wallets VALUES ('{user}', 0, 0, 0)")
+        self.model.cells.update({(column, user): 0 for column in MIRRORS})
 
     def teardown(self) -> None:
         try:
@@ -160,46 +215,59 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def expected(
         self, terms: Terms, decide: Callable[[Model], Effect]
-    ) -> tuple[Model, Effect | str] | Refused:
-        """What the model says: itself afterwards with an effect or the id that is replayed."""
+    ) -> tuple[Model, Effect | str | Refused]:
+        """What the model says: itself afterwards with an effect, a refusal or what is replayed."""
         model = self.model.fork()
         answer: Effect | Refused
         try:
             answer = decide(model)
         except Malformed as refusal:
-            return refusal
+            return self.model, refusal
         except Refused as refusal:
             answer = refusal
         try:
             replayed = self.model.replayed(terms)
         except Refused as refusal:
-            return refusal
-        if replayed is not None:
-            return self.model, replayed
-        return answer if isinstance(answer, Refused) else (model, answer)
+            return self.model, refusal
+        return (model, answer) if replayed is None else (self.model, replayed)
 
     def compare(
         self,
         outcome: Receipt | LedgerError,
-        expected: tuple[Model, Effect | str] | Refused,
+        expected: tuple[Model, Effect | str | Refused],
         terms: Terms,
     ) -> str | None:
-        if isinstance(expected, Refused):
-            assert isinstance(outcome, LedgerError), f"accepted, not {expected.code}"
-            assert outcome.code == expected.code, (outcome.code, expected.code)
+        model, effect = expected
+        self.model = model
+        self.name_unasked()
+        if isinstance(effect, Refused):
+            assert isinstance(outcome, LedgerError), f"accepted, not {effect.code}"
+            assert outcome.code == effect.code, (outcome.code, effect.code)
             return None
         assert isinstance(outcome, Receipt), f"refused: {outcome!r}"
-        model, effect = expected
         if isinstance(effect, str):
             assert outcome.replayed, "made twice"
             assert outcome.transaction_id == effect, "another's answer"
             return None
         assert not outcome.replayed
         assert outcome.position == len(model.effects) + 1
-        assert told(outcome) == foretold(effect)
+        assert told(outcome.updates) == foretold(effect)
         model.commit(outcome.transaction_id, terms, effect)
-        self.model = model
         return outcome.transaction_id
+
+    def name_unasked(self) -> None:
+        """Find what the ledger did of itself: the newest of its type that its user was told."""
+        made: list[tuple[int, dict[str, Any], Effect]] = []
+        for kind, effect in self.model.unasked:
+            book, user = effect.moves[0].place
+            newest = self.run(self.manager.history(user, type=kind, book=book, limit=1))
+            assert newest, f"no {kind}"
+            made.append((newest[0]["position"], newest[0], effect))
+        self.model.unasked = []
+        for position, update, effect in sorted(made, key=lambda each: each[0]):
+            assert position == len(self.model.effects) + 1, update["change_type"]
+            assert told([update]) == foretold(effect)
+            self.model.commit(update["transaction_id"], Terms(()), effect)
 
     def options(self, terms: Terms) -> dict[str, Any]:
         """As methods of the manager take them."""
@@ -295,23 +363,25 @@ class LedgerMachine(RuleBasedStateMachine):
                 made.append((item, self.prepared(item)))
             except LedgerError as refusal:
                 assert refusal.code == "invalid_request"
+        # Replays meet no mirror: neither of what was there before the batch.
+        new = [item for item, _ in made if item.key not in self.model.keys]
+        met = {place for item in new for place in item.places}
         if atomic:
-            self.atomic_batch(made)
+            self.atomic_batch(made, met)
             return
         outcomes = self.run(self.manager.post_many([change for _, change in made]))
-        self.compare_each(made, outcomes)
+        self.compare_each(made, outcomes, met)
 
-    def atomic_batch(self, made: Sequence[tuple[Item, Change]]) -> None:
+    def atomic_batch(self, made: Sequence[tuple[Item, Change]], met: set[Place]) -> None:
+        self.model.meet([place for item, _ in made for place in item.places if place in met])
         before, first = self.model, None
         for number, (item, _) in enumerate(made):
-            answer = self.expected(item.terms, partial(apply, item))
-            if isinstance(answer, Refused):
-                first = Refused(answer.code, number)
+            self.model, effect = self.expected(item.terms, partial(apply, item))
+            if isinstance(effect, Refused):
+                first = Refused(effect.code, number)
                 break
-            model, effect = answer
             if isinstance(effect, Effect):
-                model.commit(f"item {number}", item.terms, effect)
-            self.model = model
+                self.model.commit(f"item {number}", item.terms, effect)
         self.model = before
         work = self.manager.post_many([change for _, change in made], atomic=True)
         try:
@@ -319,14 +389,20 @@ class LedgerMachine(RuleBasedStateMachine):
         except LedgerError as refusal:
             assert first is not None, f"refused: {refusal!r}"
             assert (refusal.code, refusal.extra["item"]) == (first.code, first.item)
+            self.name_unasked()
             return
         assert first is None, f"accepted, not {first}"
-        self.compare_each(made, outcomes)
+        self.name_unasked()
+        self.compare_each(made, outcomes, set())
 
     def compare_each(
-        self, made: Sequence[tuple[Item, Change]], outcomes: Sequence[Receipt | LedgerError]
+        self,
+        made: Sequence[tuple[Item, Change]],
+        outcomes: Sequence[Receipt | LedgerError],
+        met: set[Place],
     ) -> None:
         for (item, _), outcome in zip(made, outcomes, strict=True):
+            self.model.meet([place for place in item.places if place in met])
             expected = self.expected(item.terms, partial(apply, item))
             self.compare(outcome, expected, item.terms)
 
@@ -414,10 +490,40 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def expire_holds(self) -> None:
-        over = self.model.expire_holds()
+        over = self.model.over()
         assert self.run(self.manager.expire_holds()) == len(over)
-        for id_, effect in over:
-            self.model.commit(f"expiry of {id_}", Terms(()), effect)
+        for id_ in over:
+            self.model.meet([self.model.holds[id_].place])
+            self.name_unasked()
+            self.model.commit(f"expiry of {id_}", Terms(()), self.model.expire_hold(id_))
+
+    # Mirrors
+
+    @rule(column=st.sampled_from(["coins", "coins", "shadow", "credit"]), user=users, said=said)
+    def older_code_writes(self, column: str, user: str, said: int) -> None:
+        if (column, user) in self.model.cells:
+            value = said if column == "coins" else exactly(said)
+            self.run(
+                execute(self.url, f"UPDATE wallets SET {column} = {value} WHERE id = '{user}'")
+            )
+            self.model.cells[column, user] = said
+
+    @rule(user=users)
+    def wallet_goes_or_comes_back(self, user: str) -> None:
+        if ("coins", user) not in self.model.cells:
+            self.run(self._insert_wallet(user))
+            return
+        self.run(execute(self.url, f"DELETE FROM wallets WHERE id = '{user}'"))
+        for column in MIRRORS:
+            del self.model.cells[column, user]
+
+    @rule()
+    def sync_balances(self) -> None:
+        report = self.run(self.manager.sync_balances())
+        for place in list(self.model.accounts):
+            self.model.sync(place)
+        self.name_unasked()
+        assert report.errors == len(self.model.wrong())
 
     # Accounts
 
@@ -505,9 +611,7 @@ class LedgerMachine(RuleBasedStateMachine):
         place = data.draw(st.sampled_from(sorted(self.model.accounts)))
         key = AccountKey(place[0], place[1], ASSET)
         self.run(execute(self.url, _corruption(column, key.name)))
-        report = self.run(self.manager.verify())
-        # A balance that is wrong is so in the trial balance too, which is of no account.
-        assert {found.account for found in report.details} - {"-"} == {key.name}, report.details
+        self.only_this_is_wrong(key)
         work = self.post(Item("charge", place, 1, "", None, 0))
         assert self.refusal_of(work) == "account_inconsistent"
         change = changes.repair_account(
@@ -515,8 +619,49 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         receipt = self.run(self.manager.post(change))
         effect = self.model.repair(place)
-        assert told(receipt) == foretold(effect)
+        assert told(receipt.updates) == foretold(effect)
         self.model.commit(receipt.transaction_id, Terms(()), effect)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(at=st.integers(0, 3), edit=st.sampled_from([*EDITS, "deleted"]), alone=st.booleans())
+    def hold_is_changed_and_repaired(self, at: int, edit: str, alone: bool) -> None:
+        """Found and named, and put right from the journal with its account, or with everything."""
+        id_ = self.hold(at)
+        hold = self.model.holds[id_]
+        book, user = hold.place
+        statement = f"UPDATE holds SET {EDITS[edit]}" if edit in EDITS else "DELETE FROM holds"
+        self.run(execute(self.url, f"{statement} WHERE id = '{id_}'"))
+        self.only_this_is_wrong(AccountKey(book, user, ASSET))
+        if alone and self.changes_what_is_held(hold, edit):
+            work = _outcome(self.manager.check_and_fix_balance_mismatch(user, book=book))
+            self.model.repair_unasked(hold.place)
+            left = any(place == hold.place for _, place, *_ in self.model.wrong())
+            outcome = self.run(work)
+            if left:
+                assert isinstance(outcome, LedgerError), outcome
+                assert outcome.code == "account_inconsistent"
+            else:
+                assert outcome == (True, Decimal(self.model.accounts[hold.place].balance) / 100)
+        else:
+            report = self.run(self.manager.verify(fix=True))
+            for place in list(self.model.accounts):
+                if place == hold.place:
+                    self.model.repair_unasked(place)
+                elif any(place == where for _, where, *_ in self.model.wrong()):
+                    self.model.sync(place)
+            assert report.errors == len(self.model.wrong()), report.details
+        self.name_unasked()
+
+    def changes_what_is_held(self, hold: Hold, edit: str) -> bool:
+        """What the quick look compares: the sum of what remains of the open holds."""
+        left_over = edit in ("remaining", "amount and remaining")
+        return edit != "amount" if hold.status == "open" else left_over
+
+    def only_this_is_wrong(self, key: AccountKey) -> None:
+        """Of the ledger's own; a wrong balance is so in the trial balance too, of no account."""
+        details = self.run(self.manager.verify()).details
+        own = [found for found in details if found.invariant != Invariant.MIRROR_LEDGER]
+        assert {found.account for found in own} - {"-"} == {key.name}, details
 
     def refusal_of(self, work: Awaitable[Receipt]) -> str | None:
         outcome = self.run(_outcome(work))
@@ -530,7 +675,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.the_ledger_is_as_the_model()
             self.the_other_side_is_where_it_should_be()
             self.a_balance_of_another_day()
-            assert self.run(self.manager.verify()).details == []
+            self.mirrors_say_what_they_should()
 
     def the_ledger_is_as_the_model(self) -> None:
         snapshot = self.run(self.manager.reader.snapshot(USERS))
@@ -558,6 +703,23 @@ class LedgerMachine(RuleBasedStateMachine):
             assert shown["available"] == (None if debit else exactly(account.available))
             assert shown["floor"] == (None if account.floor is None else exactly(account.floor))
 
+    def mirrors_say_what_they_should(self) -> None:
+        """All but what older code has changed; and nothing else is wrong with the ledger."""
+        wrong: list[Found] = sorted(
+            (
+                f"mirror {column}",
+                AccountKey(*place, ASSET).name,
+                None if said is None else exactly(said),
+                exactly(right),
+            )
+            for column, place, said, right in self.model.wrong()
+        )
+        assert self.run(_checked(self.manager)) == wrong
+        # A refusal that changed something nevertheless is found once something else is changed.
+        if self.verified != (state := (len(self.model.effects), wrong)):
+            assert found_in(self.run(self.manager.verify()).details) == wrong
+            self.verified = state
+
     def the_other_side_is_where_it_should_be(self) -> None:
         balance = self.run(self.manager.reader.trial_balance())
         stored = {
@@ -584,14 +746,25 @@ def apply(item: Item, model: Model) -> Effect:
     return model.move(item.kind, item.place, item.amount, item.terms)
 
 
-async def _outcome(work: Awaitable[Receipt]) -> Receipt | LedgerError:
+async def _outcome(work: Awaitable[T]) -> T | LedgerError:
     try:
         return await work
     except LedgerError as refusal:
         return refusal
 
 
-def told(receipt: Receipt) -> list[tuple[Place, str, str, bool]]:
+async def _checked(manager: BalanceManager) -> list[Found]:
+    return found_in([each async for page in manager.mirrors.check() for each in page])
+
+
+def found_in(details: Sequence[Discrepancy]) -> list[Found]:
+    """Without the reason of what could not be written."""
+    return sorted(
+        (found.what.split(":")[0], found.account, found.stored, found.actual) for found in details
+    )
+
+
+def told(updates: Sequence[dict[str, Any]]) -> list[tuple[Place, str, str, bool]]:
     return sorted(
         (
             (change["book"], update["user_id"]),
@@ -599,7 +772,7 @@ def told(receipt: Receipt) -> list[tuple[Place, str, str, bool]]:
             change["held_change"],
             change.get("alert") == "low_balance",
         )
-        for update in receipt.updates
+        for update in updates
         for change in update["changes"]
     )
 

@@ -70,6 +70,24 @@ KINDS = {
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """A column of a host's table, whose row is the user's, and what of an account it follows."""
+
+    book: str
+    value: str
+    adopts: bool = False
+
+
+MIRRORS = {
+    "coins": Mirror("main", "balance", adopts=True),
+    "shadow": Mirror("main", "available"),
+    "credit": Mirror("line", "balance"),
+}
+Cell = tuple[str, str]
+"""A mirror's column and a user."""
+
+
+@dataclass(frozen=True)
 class Move:
     """What a transaction does to one user."""
 
@@ -97,6 +115,7 @@ class Effect:
     counter: str | None = None
     counts: bool = False
     reversible: bool = False
+    repairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +158,11 @@ class Model:
     keys: dict[tuple[str, str], tuple[tuple[Any, ...], str]] = field(default_factory=dict)
     system: Counter[tuple[str, str]] = field(default_factory=Counter)
     dated: list[tuple[int, Place, int]] = field(default_factory=list)
+    # What the host's rows say; what the ledger last wrote there, None where it found no row.
+    cells: dict[Cell, int] = field(default_factory=dict)
+    written: dict[Cell, int | None] = field(default_factory=dict)
+    # By type, what the ledger did of itself, and has no id here yet.
+    unasked: list[tuple[str, Effect]] = field(default_factory=list)
 
     def account(self, place: Place) -> Account:
         book = self.books[place[0]]
@@ -147,8 +171,8 @@ class Model:
     def fork(self) -> Model:
         """A copy to try something on."""
         copied = copy(self)
-        for name in ("accounts", "holds", "effects", "keys", "system", "dated"):
-            setattr(copied, name, copy(getattr(self, name)))
+        for name, value in vars(self).items():
+            setattr(copied, name, copy(value))
         return copied
 
     # What comes before every operation
@@ -169,17 +193,84 @@ class Model:
             self.keys[terms.key] = (terms.request, transaction)
         for move in effect.moves:
             self.dated.append((self.today + terms.day, move.place, move.amount))
+            self._write(move.place, whatever=effect.repairs)
 
-    def _begin(self, terms: Terms, books: Sequence[str], *, passes: bool, money: bool) -> None:
+    def _begin(self, terms: Terms, places: Sequence[Place], *, passes: bool, money: bool) -> None:
         if self.paused and not passes:
             raise Refused("paused")
+        if terms.key not in self.keys:
+            self.meet(places)
         if terms.day > 0:
             raise Refused("invalid_request")
         if money or terms.day:
-            for name in books:
-                closed = self.books[name].closed_through
+            for book, _ in places:
+                closed = self.books[book].closed_through
                 if closed is not None and self.today + terms.day <= closed:
                     raise Refused("invalid_request")
+
+    # Mirrors
+
+    def meet(self, places: Sequence[Place]) -> None:
+        """Book what others wrote to the rows of accounts, whatever becomes of the change."""
+        for place in places:
+            for cell, mirror in _mirrors(place):
+                drift = self._drift(cell)
+                if not mirror.adopts or not drift:
+                    continue
+                booking = Effect((), counter="@house", reversible=True)
+                try:
+                    effect = self._post([Move(place, drift)], booking, passes=True, forced=True)
+                except Refused:
+                    # A closed account takes no money: the row keeps what it says.
+                    continue
+                self.unasked.append(("adoption", effect))
+                self.written[cell] = self.cells[cell]
+                self._write(place)
+
+    def sync(self, place: Place) -> None:
+        """Put the rows of an account right: booked where a mirror adopts, else written over."""
+        if not any(self._lacks(cell, place) for cell, _ in _mirrors(place)):
+            return
+        drifted = any(self._drift(cell) for cell, _ in _mirrors(place))
+        if drifted and not any(mirror.adopts for _, mirror in _mirrors(place)):
+            self.repair_unasked(place)
+        else:
+            self.meet([place])
+            self._write(place)
+
+    def wrong(self) -> list[tuple[str, Place, int | None, int]]:
+        """Where a row is missing or says something else: column, account, said, and what not."""
+        return [
+            (cell[0], place, self.cells.get(cell), getattr(account, mirror.value))
+            for place, account in self.accounts.items()
+            for cell, mirror in _mirrors(place)
+            if self.cells.get(cell) != getattr(account, mirror.value)
+        ]
+
+    def repair_unasked(self, place: Place) -> None:
+        """An account made to say what its entries say, its rows too."""
+        self.unasked.append(("repair", self.repair(place)))
+        self._write(place, whatever=True)
+
+    def _drift(self, cell: Cell) -> int:
+        """What others made of the row since the ledger wrote it; a new row has no say."""
+        before = self.written.get(cell, 0)
+        return 0 if cell not in self.cells or before is None else self.cells[cell] - before
+
+    def _lacks(self, cell: Cell, place: Place) -> bool:
+        """Whether there is something to be done about the row."""
+        if self.written.get(cell, 0) is None:
+            return cell in self.cells
+        right: int = getattr(self.accounts[place], MIRRORS[cell[0]].value)
+        return self.cells.get(cell) != right
+
+    def _write(self, place: Place, *, whatever: bool = False) -> None:
+        for cell, mirror in _mirrors(place):
+            if cell not in self.cells:
+                self.written[cell] = None
+            elif whatever or not mirror.adopts or not self._drift(cell):
+                value: int = getattr(self.accounts[place], mirror.value)
+                self.cells[cell] = self.written[cell] = value
 
     # Money
 
@@ -189,7 +280,7 @@ class Model:
         sign = rule.debit if book.debit else rule.credit
         if sign is None:
             raise Malformed
-        self._begin(terms, [place[0]], passes=False, money=True)
+        self._begin(terms, [place], passes=False, money=True)
         wrong = amount == 0 or (sign != 0 and amount < 0)
         # An amount that is wrong still has the direction that was asked for.
         moved = (sign or 1) * (1 if wrong else amount)
@@ -201,7 +292,7 @@ class Model:
         )
 
     def set_balance(self, place: Place, balance: int, if_seq: int | None, terms: Terms) -> Effect:
-        self._begin(terms, [place[0]], passes=False, money=True)
+        self._begin(terms, [place], passes=False, money=True)
         account = self._found(place)
         if if_seq is not None and if_seq != account.seq:
             raise Refused("conflict")
@@ -213,7 +304,7 @@ class Model:
     def transfer(self, source: Place, target: Place, amount: int, terms: Terms) -> Effect:
         if self.books[source[0]].debit or source == target:
             raise Malformed
-        self._begin(terms, [source[0]], passes=False, money=True)
+        self._begin(terms, [source, target], passes=False, money=True)
         return self._post(
             [Move(source, -max(amount, 1)), Move(target, max(amount, 1))],
             Effect((), reversible=True),
@@ -226,7 +317,7 @@ class Model:
         """Largest remainder, ties to the earlier share."""
         if not self.books[book].debit:
             raise Malformed
-        self._begin(terms, [book], passes=False, money=True)
+        self._begin(terms, [(book, user) for user, _ in shares], passes=False, money=True)
         whole = sum(weight for _, weight in shares)
         parts = [amount * weight // whole for _, weight in shares]
         lost = [amount * weight % whole for _, weight in shares]
@@ -242,7 +333,7 @@ class Model:
 
     def reverse(self, transaction: str, forced: bool, terms: Terms) -> Effect:
         original = self.effects[transaction]
-        self._begin(terms, [m.place[0] for m in original.moves], passes=False, money=True)
+        self._begin(terms, [move.place for move in original.moves], passes=False, money=True)
         if transaction in self.reversed:
             raise Refused("already_reversed")
         effect = self._post(
@@ -261,7 +352,7 @@ class Model:
     ) -> tuple[Effect, Hold]:
         if self.books[place[0]].debit:
             raise Malformed
-        self._begin(terms, [place[0]], passes=False, money=False)
+        self._begin(terms, [place], passes=False, money=False)
         effect = self._post(
             [Move(place, 0, max(amount, 1))],
             Effect(()),
@@ -276,8 +367,9 @@ class Model:
         hold = self.holds[id_]
         if to == hold.place[1]:
             raise Malformed
-        self._begin(terms, [hold.place[0]], passes=True, money=True)
         target = None if to is None else (hold.place[0], to)
+        touched = [hold.place] if target is None else [hold.place, target]
+        self._begin(terms, touched, passes=True, money=True)
         if target is not None and self.account(target).status == "frozen":
             raise Refused("account_frozen")
         if hold.status != "open" or self._is_over(hold):
@@ -301,15 +393,17 @@ class Model:
 
     def void_hold(self, id_: str, terms: Terms) -> Effect:
         hold = self.holds[id_]
-        self._begin(terms, [hold.place[0]], passes=True, money=False)
+        self._begin(terms, [hold.place], passes=True, money=False)
         if hold.status != "open":
             raise Refused("hold_not_open")
         return self._release(id_, "voided")
 
-    def expire_holds(self) -> list[tuple[str, Effect]]:
-        """Of each hold whose time is over, its id and its release."""
-        over = [id_ for id_, hold in self.holds.items() if self._is_over(hold)]
-        return [(id_, self._release(id_, "expired")) for id_ in over]
+    def over(self) -> list[str]:
+        """The holds whose time is over, the newest first."""
+        return [id_ for id_, hold in reversed(self.holds.items()) if self._is_over(hold)]
+
+    def expire_hold(self, id_: str) -> Effect:
+        return self._release(id_, "expired")
 
     def _release(self, id_: str, status: str) -> Effect:
         hold = self.holds[id_]
@@ -325,14 +419,14 @@ class Model:
 
     def open_account(self, place: Place, settings: dict[str, Any], terms: Terms) -> Effect:
         self._check_settings(place, settings)
-        self._begin(terms, [place[0]], passes=False, money=False)
+        self._begin(terms, [place], passes=False, money=False)
         if place in self.accounts:
             raise Refused("conflict")
         return self._set(place, self.account(place), settings)
 
     def change_account(self, place: Place, settings: dict[str, Any], terms: Terms) -> Effect:
         self._check_settings(place, settings)
-        self._begin(terms, [place[0]], passes=False, money=False)
+        self._begin(terms, [place], passes=False, money=False)
         if place not in self.accounts:
             raise Refused("not_found")
         account = self.accounts[place]
@@ -343,7 +437,7 @@ class Model:
         return self._set(place, account, settings)
 
     def repair(self, place: Place) -> Effect:
-        return self._set(place, self.accounts[place], {})
+        return replace(self._set(place, self.accounts[place], {}), repairs=True)
 
     def _set(self, place: Place, account: Account, settings: dict[str, Any]) -> Effect:
         self.accounts[place] = replace(account, **settings, seq=account.seq + 1)
@@ -406,6 +500,15 @@ class Model:
             for move in moves:
                 self.system[move.place[0], effect.counter] -= move.amount
         return replace(effect, moves=tuple(moves), alerts=alerts)
+
+
+def _mirrors(place: Place) -> list[tuple[Cell, Mirror]]:
+    """The cells of an account's row that follow it."""
+    return [
+        ((column, place[1]), mirror)
+        for column, mirror in MIRRORS.items()
+        if mirror.book == place[0]
+    ]
 
 
 def _after(old: Account, move: Move, counts: bool, undoes: bool, lifts: bool) -> Account:
