@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from .commands import (
+    bench,
     catalog,
     journal,
     mirrors,
@@ -78,6 +79,7 @@ def _known(error: Exception) -> str | None:
         pausing.pause,
         pausing.resume,
         watching.watch,
+        bench.bench,
     ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

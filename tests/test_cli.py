@@ -32,6 +32,7 @@ COMMANDS = [
     "reconcile",
     "export",
     "import",
+    "bench",
     "epoch",
     "pause",
     "resume",

@@ -180,6 +180,8 @@ class SyncBalanceManager:
     void_hold = _blocking(BalanceManager.void_hold)
     expire_holds = _blocking(BalanceManager.expire_holds)
     reverse = _blocking(BalanceManager.reverse)
+    open_account = _blocking(BalanceManager.open_account)
+    change_account = _blocking(BalanceManager.change_account)
     post = _blocking(BalanceManager.post)
     post_many = _blocking(BalanceManager.post_many)
     read_hold = _blocking(BalanceManager.read_hold)

@@ -312,6 +312,28 @@ class BalanceManager:
             lambda c: reverse(c, self.types, original, forced=force, details=details)
         )
 
+    async def open_account(
+        self, user_id: str, settings: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    ) -> Receipt:
+        """
+        Make an account explicitly. settings: ``floor``, ``suspend_below``, ``alert_below``, each
+        a decimal string or None; what is not named comes from the book. Raises Conflict.
+        """
+        return await self._set_account(
+            changes.open_account, "account_opened", user_id, settings or {}, options
+        )
+
+    async def change_account(
+        self, user_id: str, settings: Mapping[str, Any], **options: Unpack[Options]
+    ) -> Receipt:
+        """
+        Give an account new settings: those of `open_account`, and ``status`` ``active``,
+        ``frozen`` or ``closed``. Raises NotFound, AccountClosed, Conflict.
+        """
+        return await self._set_account(
+            changes.change_account, "account_changed", user_id, settings, options
+        )
+
     async def post(self, change: Change) -> Receipt:
         """Commit one prepared change."""
         (outcome,) = await self._committer.submit([change])
@@ -597,6 +619,20 @@ class BalanceManager:
         place, details = self._split(description, options)
         return await self._post(
             lambda c: changes.moved(c, kind, user_id, amount, sign, **place, details=details)
+        )
+
+    async def _set_account(
+        self,
+        make: Callable[..., Change],
+        name: str,
+        user_id: str,
+        settings: Mapping[str, Any],
+        options: Options,
+    ) -> Receipt:
+        place, details = self._split("", options)
+        kind = self.types[name]
+        return await self._post(
+            lambda c: make(c, kind, user_id, settings=settings, **place, details=details)
         )
 
     async def _directed(

@@ -161,3 +161,16 @@ async def test_what_operators_do_to_accounts_is_in_the_audit(ledger: BalanceMana
     ]
     assert [action for _, action, _, _ in told[2:]] == ["account_changed", "reversal"]
     assert told[-1][2:] == (deposit.transaction_id, {"transaction_id": forced.transaction_id})
+
+
+async def test_accounts_are_opened_and_set_from_python(ledger: BalanceManager) -> None:
+    await ledger.open_account("alice", {"floor": "-5"}, asset="USD", actor="root")
+    await ledger.update_balance("alice", "-5", "withdrawal", asset="USD")
+    with pytest.raises(Conflict):
+        await ledger.open_account("alice", asset="USD")
+    await ledger.change_account("alice", {"status": "frozen"}, asset="USD", actor="root")
+    with pytest.raises(LedgerError) as frozen:
+        await ledger.update_balance("alice", "5", "deposit", asset="USD")
+    assert frozen.value.code == "account_frozen"
+    with pytest.raises(InvalidRequest):
+        await ledger.change_account("alice", {"colour": "red"}, asset="USD")
