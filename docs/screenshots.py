@@ -39,6 +39,9 @@ async def take(browser: Browser, base_url: str) -> None:
     await bob.move("Hold", "12.5", description="A table")
     for tab in (alice, bob):
         await expect(tab.page.locator("#holds .hold")).to_have_count(1)
+    await alice.page.locator("#holds").get_by_label("Amount").fill("25")
+    await alice.page.get_by_role("button", name="Confirm").click()
+    await expect(alice.page.locator("#holds .about")).to_contain_text("of 60")
     await alice.move("Withdrawal", "12000")
     await alice.expect_result(re.compile("^Refused: "))
 

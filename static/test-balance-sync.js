@@ -159,7 +159,7 @@ function start(who) {
   accounts.clear();
   changes.clear();
   totals.clear();
-  holds.clear(who.user);
+  holds.clear(who);
   resetForm();
   show(element("superadmin-banner"), who.superadmin);
   show(element("monitor"), who.superadmin);
@@ -200,6 +200,7 @@ function listen(to) {
     { about: `position ${position}`, position, tone: repaired ? "warn" : undefined });
   });
   on("resumed", ({ from, to: end, count }) => {
+    holds.load();
     note("resumed", `Resumed: ${count} missed`, { about: `positions ${from} to ${end}` });
   });
   on("update", ({ update, replayed }) => {
@@ -253,7 +254,9 @@ function sentence({ state, words: reason, code }) {
 
 function noteUpdate(update, replayed) {
   const { change_type: type, position, changes: moved, description } = update;
-  const about = [`position ${position}`, description, replayed && "replayed"].filter(Boolean);
+  const about = [
+    `position ${position}`, description, replayed && "replayed", stillHeld(update.hold),
+  ].filter(Boolean);
   if (moved.length === 0) {
     note("update", capital(words(type)), { about: about.join(" · "), position, data: update });
   }
@@ -263,6 +266,12 @@ function noteUpdate(update, replayed) {
     position,
     ...(index === 0 && { data: update }),
   }));
+}
+
+/** What a hold reserves after a part of it was confirmed. */
+function stillHeld(hold) {
+  const partly = hold?.status === "open" && hold.remaining !== hold.amount;
+  return partly && `${grouped(hold.remaining)} of ${grouped(hold.amount)} still held`;
 }
 
 /** What a change brought about besides its amount. */
@@ -305,6 +314,19 @@ const PROOF_WORDS = {
   broken: "does not fit",
   unchecked: "not checked",
 };
+
+/** What an account's status keeps from moving, or that it is below its alert; "" where neither. */
+function warningOf({ status, available, scale, alert_below: alertBelow, suspend_below: below }) {
+  if (status === "closed") return "Closed: nothing moves in or out.";
+  if (status === "frozen") return "Frozen by an operator: nothing moves in or out.";
+  if (status === "suspended") {
+    const why = below === null ? "" : ` Available was below ${grouped(below)}.`;
+    return `Suspended: no money goes out until a recharge.${why}`;
+  }
+  const low = alertBelow !== null && available !== null
+    && minorUnits(available, scale) < minorUnits(alertBelow, scale);
+  return low ? `Low balance: available is below ${grouped(alertBelow)}.` : "";
+}
 
 const accounts = {
   cards: new Map(),
@@ -371,6 +393,9 @@ const accounts = {
     put("last", this.lastChange(name));
     put("status", account.status);
     show(card.querySelector(".status"), account.status !== "active");
+    const warning = warningOf(account);
+    put("warning", warning);
+    show(card.querySelector(".warning"), Boolean(warning));
     put("mark", PROOF_WORDS[proof.state]);
     put("words", proof.words);
     card.querySelector(".proof").dataset.proof = proof.state;
@@ -472,19 +497,24 @@ const totals = {
 
 const holds = new HoldsPanel({
   grouped,
-  async ask(path) {
-    const headers = { Authorization: `Bearer ${await tokenFor(identity)}` };
-    const answer = await fetch(path, { headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-    return answer.ok ? answer.json() : null;
+  async read(path, who) {
+    const ask = async (fresh) => fetch(path, {
+      headers: { Authorization: `Bearer ${await tokenFor(who, { fresh })}` },
+      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+    });
+    let answer = await ask(false);
+    if (answer.status === 401) answer = await ask(true);
+    const found = await answer.json();
+    if (!answer.ok) throw new Error(found.detail || found.title || `HTTP ${answer.status}`);
+    return found;
   },
-  async post(path, body) {
-    // One hold is ended by one request: a repeat of it is refused, so a key of its own will do.
-    try {
-      const answer = await send({ path, body, key: newKey() }, identity);
-      return { ok: answer.ok, detail: answer.ok ? "" : (await answer.json()).detail };
-    } catch (error) {
-      return { ok: false, detail: `no answer came (${error.message}); look whether it is still open` };
-    }
+  async post(path, body, who) {
+    const answer = await send({ path, body, key: keyOf(path, body) }, who);
+    const outcome = await answer.json();
+    if (answer.ok) unanswered.delete(path);
+    return answer.ok
+      ? { position: outcome.position, replayed: answer.headers.get("Idempotent-Replayed") === "true" }
+      : { problem: outcome };
   },
   told: (text, bad) => note("request", text, { tone: bad ? "bad" : undefined }),
 });
@@ -504,13 +534,19 @@ const FIELD_OF_CODE = {
   unknown_book: "book",
 };
 
-/** The request that has had no final answer yet, so that sending it again uses the same key. */
-let unanswered = null;
+/** By path, the request that has had no good answer yet: sent again, it has the same key. */
+const unanswered = new Map();
+
+function keyOf(path, body) {
+  const same = JSON.stringify(body);
+  if (unanswered.get(path)?.same !== same) unanswered.set(path, { same, key: newKey() });
+  return unanswered.get(path).key;
+}
 
 const chosen = () => document.querySelector("input[name=operation]:checked").value;
 
 function resetForm() {
-  unanswered = null;
+  unanswered.clear();
   document.querySelector(
     `input[name=operation][value=${identity.superadmin ? "deposit" : "withdrawal"}]`,
   ).checked = true;
@@ -599,9 +635,7 @@ async function send({ path, body, key }, who) {
 async function submit() {
   const who = identity;
   const asked = request();
-  const same = JSON.stringify([who.user, asked.path, asked.body]);
-  if (unanswered?.same !== same) unanswered = { same, key: newKey() };
-  const { key } = unanswered;
+  const key = keyOf(asked.path, asked.body);
   clearErrors();
   element("submit").disabled = true;
   try {
@@ -617,8 +651,8 @@ async function submit() {
   }
 }
 
-function accepted({ operation, body }, { transaction_id: id, position }, replayed) {
-  unanswered = null;
+function accepted({ operation, path, body }, { transaction_id: id, position }, replayed) {
+  unanswered.delete(path);
   const text = `${OPERATIONS[operation].done} ${grouped(body.amount)} ${body.asset}`
     + (replayed ? ". It had been booked already; nothing moved twice." : `, position ${position}.`);
   tell("good", text, `Transaction ${id}`);

@@ -41,6 +41,22 @@ class Ledger:
         position: int = answer.raise_for_status().json()["position"]
         return position
 
+    async def hold(self, user: str, amount: str) -> str:
+        """Hold USDT of `user` in `main`; the result is the hold's id."""
+        body = {"user_id": user, "asset": "USDT", "amount": amount}
+        answer = await self._http.post("/v1/holds", json=body)
+        hold: str = answer.raise_for_status().json()["hold"]["id"]
+        return hold
+
+    async def void(self, hold: str) -> None:
+        """Release the hold with that id."""
+        (await self._http.post(f"/v1/holds/{hold}/void", json={})).raise_for_status()
+
+    async def change_account(self, account: str, **settings: str) -> None:
+        """Set an account's thresholds or status; account: ``book/owner/asset``."""
+        path = f"/v1/admin/accounts/{account}"
+        (await self._http.patch(path, json=settings)).raise_for_status()
+
     async def balances(self, user: str) -> dict[str, str]:
         """Account name to balance."""
         answer = await self._http.get(f"/v1/users/{user}/balances")
