@@ -27,9 +27,10 @@ run: install
 
 examples: $(VENV)/.dev
 
+# Three processes even on two cores: many tests wait for a server's timeout.
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
