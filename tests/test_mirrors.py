@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,14 +16,9 @@ from tallywire.ledger import BalanceManager
 from .conftest import RunTallywire, StartServer
 from .ledger.oracle import examine
 from .ledger.raw import execute, held, rows
+from .ledger.test_mirrors import USERS
 
 PAGE = Path(__file__).parent.parent / "docs" / "mirrors.md"
-USERS: dict[str, Any] = {
-    "table": "users",
-    "column": "balance",
-    "key": {"id": "{owner}"},
-    "asset": "USD",
-}
 
 
 @pytest.fixture

@@ -30,27 +30,12 @@ async def place_hold(call: Call, request: HoldPlacing) -> Response:
 
 async def confirm_hold(call: Call, request: HoldConfirmation) -> Response:
     """Move what a hold reserves, or a part of it."""
-    key, types, hold = (
-        call.key(),
-        call.services.manager.types,
-        await call.services.manager.read_hold(call.id),
-    )
-    return await _post(
-        call,
-        lambda catalog: holds.confirm_hold(catalog, types, call.principal, hold, request, key),
-    )
+    return await _end(call, request, holds.confirm_hold)
 
 
 async def void_hold(call: Call, request: HoldVoiding) -> Response:
     """Release what a hold reserves."""
-    key, types, hold = (
-        call.key(),
-        call.services.manager.types,
-        await call.services.manager.read_hold(call.id),
-    )
-    return await _post(
-        call, lambda catalog: holds.void_hold(catalog, types, call.principal, hold, request, key)
-    )
+    return await _end(call, request, holds.void_hold)
 
 
 async def read_hold(call: Call) -> Response:
@@ -76,6 +61,15 @@ async def list_holds(call: Call, query: HoldsQuery) -> Response:
     return listing(
         [msgspec.json.encode(await _view(call, hold)) for hold in page],
         write_cursor("holds", filters_of(query), page[-1].position or 0) if more else None,
+    )
+
+
+async def _end(call: Call, request: Any, operation: Callable[..., Change]) -> Response:
+    key, manager = call.key(), call.services.manager
+    hold = await manager.read_hold(call.id)
+    return await _post(
+        call,
+        lambda catalog: operation(catalog, manager.types, call.principal, hold, request, key),
     )
 
 

@@ -14,7 +14,7 @@ from .accounts import Account, AccountKey
 from .catalog import Catalog
 from .clock import Clock, rfc3339
 from .database import Database
-from .dialects import Sets
+from .dialects import Sets, halves, joined
 from .digest import GENESIS
 from .errors import InvalidCursor, InvalidRequest
 from .journal import STATE_COLUMNS, Journal
@@ -24,8 +24,6 @@ from .views import balance_view
 
 _STATE = ", ".join(f"a.{name}" for name in STATE_COLUMNS)
 _ENTRY_STATE = ", ".join(f"p.{name}" for name in STATE_COLUMNS)
-# SQLite's SUM fails beyond 64 bits: sums are taken in two halves and joined as Python integers.
-_HALF = 1_000_000_000
 
 
 class Head(Struct, frozen=True):
@@ -339,13 +337,3 @@ def _snapshot(
         encoded = msgspec.json.encode(balance_view(account, catalog))
         balances[account.key.owner].append(encoded)
     return Snapshot(epoch, position, balances)
-
-
-def halves(column: str) -> str:
-    """SQL for the exact sum of an integer `column`, as two columns that `joined` takes."""
-    return f"SUM({column} / {_HALF}) AS high, SUM({column} % {_HALF}) AS low"
-
-
-def joined(high: Any, low: Any) -> int:
-    """The sum behind the two columns of `halves`; 0 where there were no rows."""
-    return int(high or 0) * _HALF + int(low or 0)

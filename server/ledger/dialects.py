@@ -1,6 +1,9 @@
 """
-A set of values as one parameter of a statement: an array on PostgreSQL, JSON on SQLite, which
-has no arrays. Pure.
+What the two databases do differently, in one form. Pure.
+
+A set of values is one parameter: an array on PostgreSQL, JSON on SQLite, which has no arrays. A
+sum that could pass 64 bits, where SQLite's fails, is taken in two halves and joined as a Python
+integer.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
+
+HALF = 1_000_000_000
 
 
 class Sets:
@@ -26,3 +31,13 @@ class Sets:
     def parameter(self, values: Collection[Any]) -> Any:
         """`values` as the parameter."""
         return msgspec.json.encode(values).decode() if self._sqlite else list(values)
+
+
+def halves(column: str) -> str:
+    """SQL for the exact sum of an integer `column`, as two columns that `joined` takes."""
+    return f"SUM({column} / {HALF}) AS high, SUM({column} % {HALF}) AS low"
+
+
+def joined(high: Any, low: Any) -> int:
+    """The sum behind the two columns of `halves`; 0 where there were no rows."""
+    return int(high or 0) * HALF + int(low or 0)

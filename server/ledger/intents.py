@@ -137,9 +137,7 @@ Intent = (
     | SetBalance
     | OpenAccount
     | ChangeAccount
-    | PlaceHold
-    | ConfirmHold
-    | EndHold
+    | HoldIntent
     | Reverse
     | RepairAccount
     | MeetMirrors

@@ -38,8 +38,8 @@ from .errors import (
 from .holds import Hold
 from .intents import (
     ChangeAccount,
-    ConfirmHold,
     EndHold,
+    HoldIntent,
     Leg,
     MeetMirrors,
     OpenAccount,
@@ -117,7 +117,7 @@ def decide(
         return _post(change, transaction_id, intent.legs, accounts, catalog)
     if isinstance(intent, SetBalance):
         return _set_balance(change, transaction_id, intent, accounts, catalog)
-    if isinstance(intent, (PlaceHold, ConfirmHold, EndHold)):
+    if isinstance(intent, HoldIntent):
         return _hold(change, transaction_id, intent, state, catalog, now)
     if isinstance(intent, Reverse):
         if intent.original in state.reversed_ids:
@@ -192,7 +192,7 @@ def _set_balance(
 def _hold(
     change: Change,
     transaction_id: str,
-    intent: PlaceHold | ConfirmHold | EndHold,
+    intent: HoldIntent,
     state: State,
     catalog: Catalog,
     now: datetime,

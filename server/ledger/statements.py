@@ -22,15 +22,13 @@ from .balances import (
     BalanceReader,
     Head,
     Snapshot,
-    halves,
-    joined,
     last_booked,
     read_head,
     states_at,
 )
 from .catalog import Asset, Book
 from .clock import rfc3339
-from .dialects import Sets
+from .dialects import Sets, halves, joined
 from .money import format_amount
 from .views import dated_balance_view
 

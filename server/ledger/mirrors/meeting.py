@@ -182,19 +182,20 @@ class Mirroring:
                 wrong.setdefault(copy.mirror.id, []).append(copy)
         for copies in wrong.values():
             await self._write(copies, values)
-        states = {
-            (copy.mirror.id, copy.account_id): _state(copy, value)
-            for copy, value in values.items()
-            if _state(copy, value) != copy.state
-        }
-        for copy in values:
-            failure = _state(copy, 0).failure
-            if failure is not None and (copy.state is None or copy.state.failure != failure):
+        states: dict[tuple[int, int], MirrorState] = {}
+        for copy, value in values.items():
+            state = _state(copy, value)
+            if state == copy.state:
+                continue
+            states[copy.mirror.id, copy.account_id] = state
+            if state.failure is not None and (
+                copy.state is None or copy.state.failure != state.failure
+            ):
                 _log.warning(
                     "a mirror's row is left for later",
                     mirror=copy.mirror.name,
                     account=copy.account.name,
-                    reason=failure,
+                    reason=state.failure,
                 )
         if states:
             await self._rows.remember(self._connection, states)

@@ -14,6 +14,7 @@ from sqlalchemy import TextClause
 from ..accounts import AccountKey, StoredState
 from ..catalog import Catalog
 from ..database import Database
+from ..dialects import joined
 from ..invariants import Discrepancy, Measure
 from ..mirrors.check import MirrorCheck
 from ..mirrors.copies import check_copy, unreadable
@@ -29,7 +30,7 @@ from .entry_walk import (
 )
 from .holds import HoldJournal, StoredHold, check_hold, check_open_holds, never_placed
 from .journal_pages import JournalPages
-from .queries import HALF, Selection, Statements, rows
+from .queries import Selection, Statements, rows
 from .stored import StoredAccount, StoredEntry, misfit
 
 ENTRIES_PER_PAGE = 500
@@ -295,7 +296,7 @@ class AccountPages:
                 continue
             each.agrees = (cached.seq, cached.digest) == (entries.seq, entries.digest)
             each.ahead = cached.digest != entries.digest and _after(cached.seq, entries.seq)
-            remaining = int(high or 0) * HALF + int(low or 0)
+            remaining = joined(high, low)
             each.found += check_open_holds(measure, remaining, entries)
         for id_, account_id, remaining in await self._fetch(self._statements.loose_holds, ids=ids):
             copies[account_id].found.append(never_placed(measures[account_id], id_, remaining))

@@ -10,13 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .. import schema
 from ..accounts import StoredState
-from ..dialects import Sets
+from ..dialects import HALF, Sets
 from ..money import LARGEST
 from .holds import StoredHold
 from .stored import StoredAccount, StoredEntry
 
-# A sum that could pass 64 bits is taken in two halves, and joined as a Python integer.
-HALF = 1_000_000_000
 TRANSACTION_COLUMNS = tuple(column.name for column in schema.transactions.columns)
 
 
