@@ -1,9 +1,8 @@
-"""The example applications, run by the commands of their own READMEs."""
+"""The example applications, run started by the commands of their own READMEs."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shlex
@@ -12,19 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from ..services.processes import die_with_parent, free_port
 from ..services.server import server_environment
+from .readme import ROOT, steps_of
 
-ROOT = Path(__file__).parent.parent.parent
 DEADLINE = 30.0
 # The tables of orders, by the folder of the example.
 ORDERS = {"fastapi_shop": "orders", "django_shop": "shop_order"}
-
-_BLOCK = re.compile(r"```(sh|json)\n(.*?)```", re.DOTALL)
 
 
 class Shop:
@@ -44,10 +40,8 @@ class Shop:
         self.port = 0
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        blocks = _BLOCK.findall((self.folder / "README.md").read_text())
-        (_, start), *self._steps = blocks
-        install, self._run = start.strip().splitlines()
-        self.install = install.removeprefix("make ")
+        start, *_ = steps_of((self.folder / "README.md").read_text())
+        _, self._run = start.commands.strip().splitlines()
 
     @property
     def base_url(self) -> str:
@@ -117,10 +111,3 @@ class Shop:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-    def steps(self) -> list[tuple[str, Any]]:
-        """The README's further commands, for this port, each with the JSON that it promises."""
-        kinds = [kind for kind, _ in self._steps]
-        assert kinds == ["sh", "json"] * (len(kinds) // 2)
-        texts = [re.sub(r":300\d\b", f":{self.port}", text) for _, text in self._steps]
-        return [(sh, json.loads(said)) for sh, said in zip(texts[::2], texts[1::2], strict=True)]

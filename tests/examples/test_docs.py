@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .shops import ROOT
+from .readme import ROOT
 
 PAGE = ROOT / "docs" / "embedding.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +15,8 @@ from websockets.asyncio.client import connect
 
 from ..conftest import RunTallywire, StartServer
 from ..ledger.raw import execute, rows
-from .shops import ORDERS, ROOT, Shop
+from .readme import ROOT
+from .shops import ORDERS, Shop
 
 
 @pytest.fixture(params=sorted(ORDERS))
@@ -72,30 +72,6 @@ async def customer(client: httpx.AsyncClient, amount: str) -> int:
 
 async def balance(client: httpx.AsyncClient, user: int = 1) -> Decimal:
     return Decimal((await client.get(f"/users/{user}")).raise_for_status().json()["balance"])
-
-
-@pytest.mark.parametrize("name", sorted(ORDERS))
-def test_what_the_readme_installs(name: str, empty_sqlite_url: str, tmp_path: Path) -> None:
-    """Asked for only: these tests run in an environment that has it."""
-    shop = Shop(name, empty_sqlite_url, tmp_path)
-    asked = ["make", "--dry-run", shop.install]
-    subprocess.run(asked, check=True, capture_output=True, cwd=ROOT, timeout=30)
-
-
-@pytest.mark.parametrize("name", sorted(ORDERS))
-async def test_the_readme(name: str, empty_sqlite_url: str, tmp_path: Path) -> None:
-    """Its commands, in their order, say what it says they do."""
-    shop = Shop(name, empty_sqlite_url, tmp_path)
-    try:
-        await shop.start()
-        for command, promised in shop.steps():
-            done = await asyncio.to_thread(
-                subprocess.run, ["sh", "-c", command], check=True, capture_output=True, timeout=30
-            )
-            assert httpx.Response(200, content=done.stdout).json() == promised
-        await shop.stop()
-    finally:
-        shop.kill9()
 
 
 async def test_orders_and_charges_go_together(shop: Shop, tallywire: RunTallywire) -> None:
