@@ -38,6 +38,7 @@ from .ledger.transaction_types import TransactionType
 
 if TYPE_CHECKING:
     from .ledger import (
+        TRANSACTION_ID,
         BalanceManager,
         DatabaseUnavailable,
         SyncBalanceManager,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "TRANSACTION_ID",
     "AccountClosed",
     "AccountFrozen",
     "AccountInconsistent",

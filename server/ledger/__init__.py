@@ -11,6 +11,7 @@ from .transaction_types import TransactionType, TransactionTypes
 from .updates import Batch, Committed, UpdateFilter
 
 if TYPE_CHECKING:
+    from .alongside import TRANSACTION_ID
     from .blocking import SyncBalanceManager, SyncWallet
     from .database import DatabaseUnavailable
     from .importing import import_journal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 else:
     # SQLAlchemy takes most of a second to import: who only signs a token does without.
     _DATABASE_SIDE = {
+        "TRANSACTION_ID": ".alongside",
         "BalanceManager": ".manager",
         "DatabaseUnavailable": ".database",
         "SyncBalanceManager": ".blocking",
@@ -36,6 +38,7 @@ else:
 
 
 __all__ = [
+    "TRANSACTION_ID",
     "BalanceManager",
     "Batch",
     "Change",

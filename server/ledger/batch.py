@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .accounts import Account, AccountKey, StoredState
+from .alongside import run_alongside
 from .catalog import Catalog
 from .changes import Change, IdempotencyKey, adoption
 from .clock import Clock, IdSource, rfc3339
@@ -308,7 +309,7 @@ class Attempt:
             self._clock.now(),
         )
         if change.alongside:
-            await self._run_alongside(change)
+            await self._run_alongside(request)
         for entry in decision.entries:
             self._accounts[entry.after.key] = entry.after
             self._inconsistent.discard(entry.after.key)
@@ -337,11 +338,9 @@ class Attempt:
             raise IdempotencyKeyReused
         return verdict
 
-    async def _run_alongside(self, change: Change) -> None:
+    async def _run_alongside(self, request: Request) -> None:
         try:
-            async with self._connection.begin_nested():
-                for statement in change.alongside:
-                    await self._connection.execute(statement)
+            await run_alongside(self._connection, request.change.alongside, request.transaction_id)
         except SQLAlchemyError as error:
             # A row that its own application keeps locked must not hold up everyone's changes.
             if classify(error) == "retry":

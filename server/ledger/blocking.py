@@ -174,6 +174,8 @@ class SyncBalanceManager:
     set_balance = _blocking(BalanceManager.set_balance)
     charge_service = _blocking(BalanceManager.charge_service)
     recharge = _blocking(BalanceManager.recharge)
+    pay = _blocking(BalanceManager.pay)
+    shared_charge = _blocking(BalanceManager.shared_charge)
     transfer = _blocking(BalanceManager.transfer)
     place_hold = _blocking(BalanceManager.place_hold)
     confirm_hold = _blocking(BalanceManager.confirm_hold)

@@ -246,6 +246,9 @@ def shared_charge(
     weights = [weight for _, weight in shares]
     if len(set(users)) != len(users):
         raise InvalidRequest("a user has one share", pointer="/shares")
+    # A true or a fraction would be split, to an amount that nobody meant.
+    if any(type(weight) is not int for weight in weights):
+        raise InvalidRequest("a weight is a whole number", pointer="/shares")
     if min(weights) < 0 or sum(weights) == 0:
         raise InvalidRequest("weights are 0 or more, not all 0", pointer="/shares")
     minor, refusal = or_stand_in(1, lambda: positive(amount, of_asset))

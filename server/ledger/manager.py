@@ -57,7 +57,7 @@ class RecordOptions(TypedDict, total=False):
 
     actor: who does it; idempotency_key: repeats with it answer the first result; reference,
     internal: kept with it; effective_at: RFC 3339 or an aware datetime; alongside: SQLAlchemy
-    statements for the same SQL transaction.
+    statements for the same SQL transaction, in which TRANSACTION_ID stands for its id.
     """
 
     actor: str
@@ -192,6 +192,41 @@ class BalanceManager:
     ) -> Receipt:
         """Credit a positive `amount`, lifting a suspension that it cures."""
         return await self._directed("recharge", user_id, amount, description, options)
+
+    async def pay(
+        self, user_id: str, amount: Amount, description: str = "", **options: Unpack[Options]
+    ) -> Receipt:
+        """
+        Take a payment of a positive `amount` towards a debt: the balance on a debit book falls
+        by it, below zero where more is paid than is owed.
+        """
+        return await self._directed("payment", user_id, amount, description, options)
+
+    async def shared_charge(
+        self,
+        shares: Mapping[str, int],
+        amount: Amount,
+        description: str = "",
+        *,
+        category: str | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """
+        Charge a positive `amount` to many users of a debit book, in one transaction.
+
+        shares: 1 to 999 user ids, each with its weight (0 or more, not all 0), such as the mills
+        of an apartment; the parts sum to `amount` (largest remainder, ties to the earlier user),
+        and are in the receipt's updates. category: kept in the metadata, for statements.
+        """
+        if category is not None:
+            options["metadata"] = {**(options.get("metadata") or {}), "category": category}
+        place, details = self._split(description, options)
+        kind = self.types["shared_charge"]
+        return await self._post(
+            lambda c: changes.shared_charge(
+                c, kind, amount, tuple(shares.items()), **place, details=details
+            )
+        )
 
     async def transfer(
         self,

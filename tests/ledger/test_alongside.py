@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import TextClause, text
-from tallywire.ledger import BalanceManager, Receipt, open_ledger
+from sqlalchemy import TextClause, column, insert, table, text, update
+from tallywire.ledger import TRANSACTION_ID, BalanceManager, Receipt, open_ledger
 from tallywire.ledger.database import _POSTGRES_WRITER
 from tallywire.ledger.errors import AlongsideFailed
 
@@ -75,6 +75,37 @@ async def test_a_refused_or_replayed_change_runs_nothing(
     again = await ledger.post(deposit(ledger, "alice", key="k", alongside=(order(4),)))
     assert again.replayed
     assert await stored(orders) == [2]
+
+
+async def test_a_row_names_its_transaction(ledger: BalanceManager, database_url: str) -> None:
+    """Of each change its own, in an INSERT, an UPDATE and in text, whoever shares the batch."""
+    await execute(database_url, "CREATE TABLE notes (id INTEGER, made VARCHAR, undone VARCHAR)")
+    notes = table("notes", column("id"), column("made"), column("undone"))
+    receipts = await asyncio.gather(
+        *(
+            ledger.add_to_balance(
+                "alice", "1", "x", alongside=[insert(notes).values(id=n, made=TRANSACTION_ID)]
+            )
+            for n in range(3)
+        )
+    )
+    undone = await ledger.reverse(
+        receipts[1].transaction_id,
+        alongside=[
+            update(notes).where(notes.c.id == 1).values(undone=TRANSACTION_ID),
+            text("INSERT INTO notes VALUES (9, :tallywire_transaction_id, '')").bindparams(
+                TRANSACTION_ID
+            ),
+        ],
+    )
+    assert [
+        tuple(row.values()) for row in await rows(database_url, "SELECT * FROM notes ORDER BY 1")
+    ] == [
+        (0, receipts[0].transaction_id, None),
+        (1, receipts[1].transaction_id, undone.transaction_id),
+        (2, receipts[2].transaction_id, None),
+        (9, undone.transaction_id, ""),
+    ]
 
 
 async def test_a_groups_statements_are_undone_with_it(ledger: BalanceManager, orders: str) -> None:

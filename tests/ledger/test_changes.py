@@ -162,6 +162,21 @@ def test_types_are_used_for_what_they_are(catalog: Catalog) -> None:
             ask()
 
 
+@pytest.mark.parametrize("weight", [1.5, True, "1", Decimal(1), None])
+def test_a_weight_is_a_whole_number(catalog: Catalog, weight: Any) -> None:
+    """HTTP's schema sees to it; from Python it would be split all the same."""
+    with pytest.raises(InvalidRequest) as refused:
+        asked.shared_charge(
+            catalog,
+            TYPES["shared_charge"],
+            "1",
+            [("a", 2), ("b", weight)],
+            **FLATS,
+            details=Details(),
+        )
+    assert refused.value.pointer == "/shares"
+
+
 def test_a_transfer_has_two_users(catalog: Catalog) -> None:
     with pytest.raises(InvalidRequest) as refused:
         asked.transfer(catalog, TYPES["transfer"], "a", "a", "1", **MAIN, details=Details())

@@ -19,20 +19,8 @@ from .asking import together, told
 
 async def test_a_shared_charge_is_undone_as_one(ledger: BalanceManager) -> None:
     await ledger.administration.put_book("flats", {"side": "debit"}, actor="root")
-    shares = [("a", 1), ("b", 1), ("c", 1)]
-    shared = await ledger.post(
-        await ledger.prepare(
-            lambda catalog: changes.shared_charge(
-                catalog,
-                ledger.types["shared_charge"],
-                "100",
-                shares,
-                asset="EUR",
-                book="flats",
-                details=Details(),
-            )
-        )
-    )
+    shares = {"a": 1, "b": 1, "c": 1}
+    shared = await ledger.shared_charge(shares, "100", book="flats", asset="EUR")
     undone = await ledger.reverse(shared.transaction_id, "entered twice", actor="root")
     assert {u["reverses"] for u in undone.updates} == {shared.transaction_id}
     for update in undone.updates:
