@@ -38,6 +38,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	cd examples/fastapi_shop && ../../$(BIN)/mypy
 	cd examples/django_shop && ../../$(BIN)/mypy
+	cd examples && ../$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 SEEDS ?= 1000

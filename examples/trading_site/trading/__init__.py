@@ -1,0 +1,1 @@
+"""The money side of a trading site: users, roles and sessions are its own, balances Tallywire's."""
