@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         BalanceManager,
         DatabaseUnavailable,
         SyncBalanceManager,
+        SyncWallet,
+        Wallet,
         open_ledger,
         open_ledger_sync,
     )
@@ -77,10 +79,12 @@ __all__ = [
     "Receipt",
     "SchemaMismatch",
     "SyncBalanceManager",
+    "SyncWallet",
     "TransactionType",
     "UnknownAsset",
     "UnknownBook",
     "UnknownUser",
+    "Wallet",
     "open_ledger",
     "open_ledger_sync",
 ]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .proof import mismatch
-from .running import BAD_ANSWER, GOOD, actor, with_ledger
+from .running import BAD_ANSWER, GOOD, actor, print_lines, with_ledger
 
 if TYPE_CHECKING:
     from ..ledger import BalanceManager
+    from ..ledger.mirrors.mirror import Mirror
     from ..ledger.report import Report
 
 _in_book = click.option("--book", "in_book", metavar="BOOK", help="Only this book.")
@@ -19,12 +20,35 @@ _in_book = click.option("--book", "in_book", metavar="BOOK", help="Only this boo
 @click.group()
 def mirrors() -> None:
     """
-    Compare the copies of balances in other tables with the ledger, or put them right.
+    List the copies of balances in other tables, compare them with the ledger, or put them right.
 
     \b
+    tallywire mirrors list
     tallywire mirrors check
     tallywire mirrors sync --book main
     """
+
+
+@mirrors.command("list")
+def list_() -> None:
+    """
+    List the mirrors that are registered, each on a line, its fields between tabs.
+
+    \b
+    tallywire mirrors list
+    """
+
+    async def work(manager: BalanceManager) -> list[str]:
+        return [_described(each) for each in manager.catalog.mirrors]
+
+    print_lines(with_ledger(work))
+
+
+def _described(mirror: Mirror) -> str:
+    key = ",".join(f"{column.name}={column.template}" for column in mirror.key)
+    choices = ("book", "asset", "value", "on_drift", "on_failure", "mode")
+    told = (f"{field}={getattr(mirror, field)}" for field in choices)
+    return "\t".join([mirror.name, f"{mirror.table}.{mirror.column}", f"key={key}", *told])
 
 
 @mirrors.command()

@@ -602,13 +602,19 @@ class BalanceManager:
         await self.administration.remove_mirror(name, actor=actor)
 
     async def sync_balances(
-        self, user_id: str | None = None, *, book: str | None = None, actor: str = "system"
+        self,
+        user_id: str | None = None,
+        *,
+        asset: str | None = None,
+        book: str | None = None,
+        actor: str = "system",
     ) -> Report:
         """
-        Put the mirrors of all accounts, or those of one user or book, right; twice changes
-        nothing. The report counts rows, and holds what is not right still. Raises UnknownBook.
+        Put the mirrors of all accounts, or those of one user, asset or book, right; twice changes
+        nothing. The report counts rows, and holds what is not right still. Raises UnknownBook,
+        UnknownAsset.
         """
-        return await self._mirror_sync.sync(user_id=user_id, book=book, actor=actor)
+        return await self._mirror_sync.sync(user_id=user_id, asset=asset, book=book, actor=actor)
 
     async def retry_mirrors(self) -> None:
         """Write the rows that could not be written, where they can be now; not while paused."""
@@ -755,10 +761,69 @@ class Wallet:
             self.user_id, new_balance, reason, if_seq=if_seq, **self._here(options)
         )
 
+    async def charge_service(
+        self,
+        amount: Amount,
+        service_type: str,
+        description: str = "",
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """See `BalanceManager.charge_service`."""
+        return await self._manager.charge_service(
+            self.user_id, amount, service_type, description, **self._here(options)
+        )
+
+    async def recharge(
+        self, amount: Amount, description: str = "", **options: Unpack[Options]
+    ) -> Receipt:
+        """See `BalanceManager.recharge`."""
+        return await self._manager.recharge(
+            self.user_id, amount, description, **self._here(options)
+        )
+
+    async def transfer(
+        self, to_user: str, amount: Amount, description: str = "", **options: Unpack[Options]
+    ) -> Receipt:
+        """Move a positive `amount` from here to another user of the book."""
+        return await self._manager.transfer(
+            self.user_id, to_user, amount, description, **self._here(options)
+        )
+
+    async def place_hold(
+        self,
+        amount: Amount,
+        description: str = "",
+        *,
+        expires_in_s: int | None = None,
+        **options: Unpack[Options],
+    ) -> Receipt:
+        """See `BalanceManager.place_hold`; the hold is confirmed and voided there, by its id."""
+        return await self._manager.place_hold(
+            self.user_id, amount, description, expires_in_s=expires_in_s, **self._here(options)
+        )
+
     async def history(self, *, limit: int = 100) -> list[dict[str, Any]]:
         """The account's updates, newest first."""
         return await self._manager.history(
             self.user_id, asset=self.asset, book=self.book, limit=limit
+        )
+
+    async def sync(self, *, actor: str = "system") -> Report:
+        """Put the account's mirrors right; see `BalanceManager.sync_balances`."""
+        return await self._manager.sync_balances(
+            self.user_id, asset=self.asset, book=self.book, actor=actor
+        )
+
+    async def balance_drift(self) -> list[Discrepancy]:
+        """See `BalanceManager.balance_drift`."""
+        return await self._manager.balance_drift(self.user_id, asset=self.asset, book=self.book)
+
+    async def check_and_fix_balance_mismatch(
+        self, *, actor: str = "system"
+    ) -> tuple[bool, Decimal]:
+        """See `BalanceManager.check_and_fix_balance_mismatch`."""
+        return await self._manager.check_and_fix_balance_mismatch(
+            self.user_id, asset=self.asset, book=self.book, actor=actor
         )
 
     def _here(self, options: Options) -> Options:

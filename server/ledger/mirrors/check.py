@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..accounts import Account, AccountKey
+from ..accounts import Account, AccountKey, check_user_id
 from ..catalog import Catalog
 from ..database import Database, classify, reason
 from ..dialects import Sets
@@ -27,8 +27,10 @@ _SMALLEST = -(2**63)
 class MirrorPage:
     """Some accounts' rows, and the mirrors among theirs that cannot be read."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, accounts: Mapping[int, AccountKey]) -> None:
+        """accounts: by id."""
         self.catalog = catalog
+        self.accounts = accounts
         self.copies: list[Copy] = []
         self.unreadable: list[tuple[Mirror, str]] = []
 
@@ -46,6 +48,7 @@ class MirrorCheck:
         self._journal = journal
         self._rows = MirrorRows(database.dialect)
         self._sets = Sets(database.dialect)
+        self._catalog: Catalog | None = None
 
     async def check(
         self, *, user_id: str | None = None, book: str | None = None
@@ -59,55 +62,76 @@ class MirrorCheck:
             yield page.discrepancies()
 
     async def pages(
-        self, *, user_id: str | None = None, book: str | None = None
+        self, *, user_id: str | None = None, asset: str | None = None, book: str | None = None
     ) -> AsyncIterator[MirrorPage]:
-        """Every account's rows. Raises UnknownBook."""
-        async with self._database.read() as connection:
-            catalog = await self._journal.catalog(connection)
-        if book is not None:
-            catalog.book(book)
-        conditions = ["id > :after", "owner NOT LIKE '@%'"]
-        given: dict[str, Any] = {"limit": ACCOUNTS_PER_PAGE}
-        if user_id is not None:
-            conditions.append("owner = :user_id")
-            given["user_id"] = user_id
-        if book is not None:
-            conditions.append("book = :book")
-            given["book"] = book
-        statement = text(
+        """The rows of all accounts, or of one user's, asset's or book's. As `MirrorSync.sync`."""
+        only = {"owner": user_id, "asset": asset, "book": book}
+        given = {name: value for name, value in only.items() if value is not None}
+        conditions = ["id > :after", "owner NOT LIKE '@%'", *(f"{key} = :{key}" for key in given)]
+        statement = (
             f"SELECT id, book, owner, asset FROM accounts WHERE {' AND '.join(conditions)}"
-            " ORDER BY id LIMIT :limit"
+            f" ORDER BY id LIMIT {ACCOUNTS_PER_PAGE}"
         )
-        after = _SMALLEST
-        while catalog.mirrors:
-            async with self._database.read() as connection:
-                rows = (await connection.execute(statement, {"after": after, **given})).all()
-                if not rows:
-                    return
-                after = rows[-1].id
-                accounts = {row[0]: AccountKey._make(row[1:]) for row in rows}
-                page = await self._compare(connection, catalog, accounts)
+        after, full = _SMALLEST, True
+        while full:
+            page = await self._page(statement, {"after": after, **given})
+            if book is not None:
+                page.catalog.book(book)
+            if asset is not None:
+                page.catalog.asset(asset)
             # Whoever takes the page takes its time: no transaction is open meanwhile.
             yield page
+            full = len(page.accounts) == ACCOUNTS_PER_PAGE and bool(page.catalog.mirrors)
+            after = max(page.accounts, default=after)
+
+    async def unopened(
+        self, user_id: str, *, asset: str | None = None, book: str | None = None
+    ) -> list[AccountKey]:
+        """
+        A user's accounts, perhaps in one `asset` or `book`, that mirrors which adopt have rows
+        for, and the ledger has not. Without a book those of patterns are not known.
+        """
+        check_user_id(user_id)
+        async with self._database.read() as connection:
+            catalog = await self._current(connection)
+            keys = {
+                AccountKey(book or mirror.book, user_id, mirror.asset): None
+                for mirror in catalog.mirrors
+                if mirror.adopts and asset in (None, mirror.asset)
+            }
+            places = {
+                key.name: key
+                for key in keys
+                if key.book in catalog.books and any(m.row_of(key) for m in catalog.mirrors)
+            }
+            opened = await self._journal.account_ids(connection, list(places))
+        return [key for name, key in places.items() if name not in opened]
 
     async def page_of(self, ids: Sequence[int]) -> MirrorPage:
         """The rows of the accounts `ids`."""
-        async with self._database.read() as connection:
-            catalog = await self._journal.catalog(connection)
-            rows = await connection.execute(
-                text(
-                    "SELECT id, book, owner, asset FROM accounts WHERE id "
-                    + self._sets.among("ids", "bigint")
-                ),
-                {"ids": self._sets.parameter(ids)},
-            )
-            accounts = {row[0]: AccountKey._make(row[1:]) for row in rows}
-            return await self._compare(connection, catalog, accounts)
+        among = self._sets.among("ids", "bigint")
+        statement = f"SELECT id, book, owner, asset FROM accounts WHERE id {among}"
+        return await self._page(statement, {"ids": self._sets.parameter(ids)})
 
-    async def _compare(
-        self, connection: AsyncConnection, catalog: Catalog, accounts: dict[int, AccountKey]
-    ) -> MirrorPage:
-        page = MirrorPage(catalog)
+    async def _page(self, statement: str, parameters: Mapping[str, Any]) -> MirrorPage:
+        """The rows of the accounts that `statement` selects: id, book, owner, asset."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(text(statement), parameters)).all()
+            accounts = {row[0]: AccountKey._make(row[1:]) for row in rows}
+            # Not before the accounts: their books are then in it, however new.
+            page = MirrorPage(await self._current(connection), accounts)
+            await self._compare(connection, page)
+        return page
+
+    async def _current(self, connection: AsyncConnection) -> Catalog:
+        """The catalog, read only where it is another: a database may have a book for each game."""
+        version = (await self._journal.clock(connection)).settings_version
+        if self._catalog is None or self._catalog.version != version:
+            self._catalog = await self._journal.catalog(connection)
+        return self._catalog
+
+    async def _compare(self, connection: AsyncConnection, page: MirrorPage) -> None:
+        catalog, accounts = page.catalog, page.accounts
         for mirror in catalog.mirrors:
             wanted = {
                 id_: row
@@ -127,7 +151,6 @@ class MirrorCheck:
             for found_row in found:
                 id_: int = found_row[0]
                 page.copies.append(_copy(mirror, accounts[id_], wanted[id_], catalog, found_row))
-        return page
 
 
 def _has_value(mirror: Mirror, key: AccountKey, catalog: Catalog) -> bool:

@@ -37,15 +37,21 @@ class MirrorSync:
         self._rows = MirrorRows(database.dialect)
 
     async def sync(
-        self, *, user_id: str | None = None, book: str | None = None, actor: str = "system"
+        self,
+        *,
+        user_id: str | None = None,
+        asset: str | None = None,
+        book: str | None = None,
+        actor: str = "system",
     ) -> Report:
         """
-        Put the rows of all accounts, or those of one user or book, right; what is not right
-        then is in the report. Raises UnknownBook, Overloaded.
+        Put the rows of all accounts, or those of one user, asset or book, right; what is not right
+        then is in the report. Raises UnknownBook, UnknownAsset, Overloaded.
         """
-        checked = synced = errors = 0
+        checked = errors = 0
+        synced = 0 if user_id is None else await self.open(user_id, asset=asset, book=book)
         details: list[Discrepancy] = []
-        async for page in self._check.pages(user_id=user_id, book=book):
+        async for page in self._check.pages(user_id=user_id, asset=asset, book=book):
             checked += len(page.copies)
             left = await self._put_right(page, actor)
             found = left.discrepancies()
@@ -53,6 +59,18 @@ class MirrorSync:
             errors += len(found)
             details += found[: MOST_DETAILS - len(details)]
         return Report(checked=checked, synced=synced, fixed=0, errors=errors, details=details)
+
+    async def open(self, user_id: str, *, asset: str | None = None, book: str | None = None) -> int:
+        """
+        Book what rows say of a user's accounts that are not there yet, since no page has those;
+        how many accounts that made. Raises Overloaded.
+        """
+        unopened = await self._check.unopened(user_id, asset=asset, book=book)
+        if not unopened:
+            return 0
+        await self._commit([meet_mirrors(key) for key in unopened])
+        left = await self._check.unopened(user_id, asset=asset, book=book)
+        return len(unopened) - len(left)
 
     async def retry_deferred(self) -> None:
         """Write what could not be written before, where it can be now; not while paused."""
@@ -85,12 +103,15 @@ class MirrorSync:
         ]
         if not changes:
             return page
-        for outcome in await self._submit(changes):
-            if isinstance(outcome, Overloaded):
-                raise outcome
+        await self._commit(changes)
         left = await self._check.page_of(list(wrong))
         left.unreadable = page.unreadable
         return left
+
+    async def _commit(self, changes: Sequence[Change]) -> None:
+        for outcome in await self._submit(changes):
+            if isinstance(outcome, Overloaded):
+                raise outcome
 
     def _change(self, copies: Sequence[Copy], catalog: Catalog, actor: str) -> Change:
         """What puts one account's rows right."""

@@ -52,17 +52,18 @@ def describe(connection: Connection, catalog: Catalog, name: str, options: Mirro
     columns = _columns(inspector, table)
     kind = _kind(columns, column, options.get("kind"), asset.scale)
     key_columns = tuple(
-        KeyColumn(each, _key_type(connection.dialect.name, columns, each), template)
+        KeyColumn(str(each), _key_type(connection.dialect.name, columns, each), template)
         for each, template in key.items()
     )
     _check_unique(inspector, table, set(key))
     if column in key:
         raise InvalidRequest("the mirrored column is part of the key", pointer="/column")
+    # SQLAlchemy's own names are a kind of str that JSON does not know.
     return Mirror(
         id=0,
-        name=name,
-        table=table,
-        column=column,
+        name=str(name),
+        table=str(table),
+        column=str(column),
         kind=kind,
         key=key_columns,
         book=book,
