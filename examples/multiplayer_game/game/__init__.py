@@ -1,0 +1,1 @@
+"""A server of multiplayer games, whose players' money is kept by Tallywire."""
