@@ -37,6 +37,7 @@ class Balance(Struct, kw_only=True):
     digest: str | None
     total_in: Decimals
     total_out: Decimals
+    total_earned: Decimals | None = None
 
 
 class AccountEntry(Balance, kw_only=True):

@@ -85,12 +85,14 @@ class StoredState(NamedTuple):
     status: str = "active"
     seq: int = 0
     digest: str = GENESIS
+    total_earned: int | None = None
 
 
 class Account(Struct, frozen=True):
     """
     One account as of its last entry. `balance`, totals and thresholds are minor units:
-    `balance` is stored credit-positive, everything else in the account's own sense.
+    `balance` is stored credit-positive, everything else in the account's own sense;
+    `total_earned` is None until something is earned.
     """
 
     id: int
@@ -105,3 +107,4 @@ class Account(Struct, frozen=True):
     status: str = "active"
     seq: int = 0
     digest: str = GENESIS
+    total_earned: int | None = None

@@ -34,13 +34,16 @@ def content_hash(columns: Sequence[object], postings: Iterable[Sequence[object]]
     """
     The hash over every column of a transaction and of its postings, as a compact JSON array.
 
-    columns: the stored transaction row without the hash itself, its last column (the hold) only
-    where it is present, so that rows from before there was one keep their hashes; postings: stored
-    rows, by account.
+    columns: the stored transaction row without the hash itself; postings: stored rows, by account.
+    The last column of each (the hold, `total_earned`) came later and is hashed only where it is
+    present, so that rows from before keep their hashes.
     """
-    if columns[-1] is None:
-        columns = columns[:-1]
-    return sha256(msgspec.json.encode([columns, list(postings)])).hexdigest()
+    rows = [_without_later(columns), [_without_later(posting) for posting in postings]]
+    return sha256(msgspec.json.encode(rows)).hexdigest()
+
+
+def _without_later(row: Sequence[object]) -> Sequence[object]:
+    return row[:-1] if row[-1] is None else row
 
 
 class SealHash:

@@ -95,17 +95,20 @@ class EndHold(_OneAccount, frozen=True, tag=True):
     status: str
 
 
-class Reverse(Struct, frozen=True, tag=True):
+class Reverse(Struct, frozen=True, tag=True, omit_defaults=True):
     """
     Undo the transaction `original` along `legs`, the negation of its own.
 
-    undoes_totals: whether it counted into the totals; forced: whether floors are passed.
+    undoes_totals: whether it counted into `total_in` and `total_out`; forced: whether floors are
+    passed; undoes_earned: whether it counted into `total_earned`. A default is left out of the
+    request's fingerprint, so that keys from before there was the field still fit.
     """
 
     original: str
     legs: tuple[Leg, ...]
     undoes_totals: bool
     forced: bool
+    undoes_earned: bool = False
 
     @property
     def account_keys(self) -> tuple[AccountKey, ...]:

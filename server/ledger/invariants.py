@@ -155,7 +155,16 @@ def check_trial_balance(sums: Mapping[str, str]) -> Iterator[Discrepancy]:
             )
 
 
-_AMOUNTS = ("balance", "held", "total_in", "total_out", "floor", "suspend_below", "alert_below")
+_AMOUNTS = (
+    "balance",
+    "held",
+    "total_in",
+    "total_out",
+    "total_earned",
+    "floor",
+    "suspend_below",
+    "alert_below",
+)
 
 
 def _told(value: object) -> str | None:

@@ -32,8 +32,9 @@ _ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
 _NAME_COLUMNS = ("name", "book", "owner", "asset")
 ENTRY_COLUMNS = (
     "seq",
-    *(name for name in STATE_COLUMNS if name not in ("seq", "digest")),
+    *(name for name in STATE_COLUMNS if name not in ("seq", "digest", "total_earned")),
     "digest",
+    "total_earned",
 )
 
 
@@ -340,8 +341,9 @@ class Journal:
             text(
                 "UPDATE accounts SET held = 0, total_in = 0, total_out = 0, floor = NULL,"
                 " suspend_below = NULL, alert_below = NULL, status = 'active', seq = 0,"
-                " digest = :digest, balance = :balance + (SELECT COALESCE(SUM(amount), 0)"
-                " FROM postings WHERE account_id = :id AND position > :position) WHERE id = :id"
+                " digest = :digest, total_earned = NULL, balance = :balance"
+                " + (SELECT COALESCE(SUM(amount), 0) FROM postings"
+                " WHERE account_id = :id AND position > :position) WHERE id = :id"
             ),
             {"id": id_, "position": position, "balance": balance, "digest": GENESIS},
         )

@@ -73,6 +73,7 @@ class Posting(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     alert_below: int | None = None
     status: str | None = None
     digest: str | None = None
+    total_earned: int | None = None
 
 
 class Transaction(_Line, frozen=True, kw_only=True):

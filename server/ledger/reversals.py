@@ -49,7 +49,7 @@ def reverse(
     return make_change(
         types["reversal"],
         tuple(catalog.asset(code) for code in assets),
-        Reverse(original.id, legs, kind.counts, forced),
+        Reverse(original.id, legs, kind.counts, forced, kind.earning),
         details,
         None,
     )

@@ -312,12 +312,14 @@ def _moved(
     balance = check_range(account.balance + leg.amount)
     held = check_range(account.held + leg.held_change)
     total_in, total_out = _totals(account, amount, change)
+    earned = _total_earned(account, amount, change)
     after = replace(
         account,
         balance=balance,
         held=held,
         total_in=check_range(total_in),
         total_out=check_range(total_out),
+        total_earned=None if earned is None else check_range(earned),
     )
     available_before = sign * account.balance - account.held
     available = check_range(sign * balance - held)
@@ -350,6 +352,13 @@ def _totals(account: Account, amount: int, change: Change) -> tuple[int, int]:
     elif change.type.counts:
         return total_in + max(amount, 0), total_out + max(-amount, 0)
     return total_in, total_out
+
+
+def _total_earned(account: Account, amount: int, change: Change) -> int | None:
+    """`total_earned` after an `amount` (own sense), by the mark of the type or the reversed one."""
+    intent = change.intent
+    earns = intent.undoes_earned if isinstance(intent, Reverse) else change.type.earning
+    return (account.total_earned or 0) + amount if earns else account.total_earned
 
 
 def _crosses(threshold: int | None, before: int, after: int) -> bool:

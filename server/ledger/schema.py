@@ -76,6 +76,7 @@ accounts = Table(
     Column("status", _text, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("digest", _text, nullable=False),
+    Column("total_earned", BigInteger),
     _in_range("balance"),
     CheckConstraint("held >= 0", name="held_not_negative"),
     CheckConstraint("status IN ('active', 'suspended', 'frozen', 'closed')", name="status_known"),
@@ -158,6 +159,7 @@ postings = Table(
     Column("alert_below", BigInteger),
     Column("status", _text),
     Column("digest", _text),
+    Column("total_earned", BigInteger),
     _in_range("amount"),
     Index("postings_by_account", "account_id", "position", unique=True),
 )

@@ -165,11 +165,15 @@ class EffectiveReader(BalanceReader):
         )
         for id_, book, owner, asset, *sums in rows:
             account = accounts.get(id_) or Account(id_, AccountKey(book, owner, asset))
+            earned = joined(sums[6], sums[7])
             accounts[id_] = replace(
                 account,
                 balance=account.balance + joined(sums[0], sums[1]),
                 total_in=account.total_in + joined(sums[2], sums[3]),
                 total_out=account.total_out + joined(sums[4], sums[5]),
+                total_earned=(account.total_earned or 0) + earned
+                if earned
+                else account.total_earned,
             )
         return list(accounts.values())
 
@@ -223,11 +227,13 @@ SELECT a.asset FROM accounts a WHERE a.owner = :user AND a.book = :book AND EXIS
 # entry left, less those that the one before it left, are what it added to them.
 _BOOKED_SINCE = f"""
 SELECT e.id, e.book, e.owner, e.asset,
-    {halves("e.amount")}, {halves("e.total_in")}, {halves("e.total_out")}
+    {halves("e.amount")}, {halves("e.total_in")}, {halves("e.total_out")},
+    {halves("e.total_earned")}
 FROM (
     SELECT a.id, a.book, a.owner, a.asset, p.position, p.amount,
         p.total_in - COALESCE(LAG(p.total_in) OVER entries, 0) AS total_in,
-        p.total_out - COALESCE(LAG(p.total_out) OVER entries, 0) AS total_out
+        p.total_out - COALESCE(LAG(p.total_out) OVER entries, 0) AS total_out,
+        p.total_earned - COALESCE(LAG(p.total_earned) OVER entries, 0) AS total_earned
     FROM accounts a JOIN postings p ON p.account_id = a.id AND p.position <= :head
         AND p.position >= COALESCE((SELECT max(q.position) FROM postings q
             WHERE q.account_id = a.id AND q.position <= :booked), 0)

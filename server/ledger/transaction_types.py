@@ -26,6 +26,7 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     (more owed to the user, or less debt), ``down``, ``either``, or ``none`` (moves no money).
     counter: the owner of the other side, ``user`` where that is another user's account.
     counts: whether its net movements enter `total_in` and `total_out`.
+    earning: whether they enter `total_earned`, the signed sum of what was earned.
     sides: the sides of the books that take it. role: the least role that may ask for it.
     lifts_suspension: a recharge does. passes_status: settlement and the like pass suspension,
     freeze and pause. passes_floor: the money has moved already, so no floor can forbid it.
@@ -37,6 +38,7 @@ class TransactionType(Struct, frozen=True, kw_only=True):
     direction: Direction
     counter: str | None
     counts: bool = False
+    earning: bool = False
     reversible: bool = True
     role: str = "admin"
     sides: frozenset[Side] = BOTH_SIDES
@@ -75,12 +77,14 @@ class TransactionTypes:
     def register(self, kind: TransactionType) -> TransactionType:
         """
         Add an application's own type. Raises InvalidRequest where the name is taken, or where
-        the direction or the counter is none that there is.
+        the direction or the counter is none that there is, or nothing can be earned by it.
         """
         if kind.direction not in get_args(Direction):
             raise InvalidRequest(f"a direction is one of {', '.join(get_args(Direction))}")
         if kind.counter not in (None, "user", *SYSTEM_OWNERS):
             raise InvalidRequest(f"a counter is user or one of {', '.join(SYSTEM_OWNERS)}")
+        if kind.earning and kind.direction == "none":
+            raise InvalidRequest("what moves no money earns none")
         if self._types.get(kind.name, kind) != kind:
             raise InvalidRequest(f"the transaction type {kind.name!r} exists already")
         self._types[kind.name] = kind
@@ -94,8 +98,12 @@ class TransactionTypes:
         """The types by which a user is charged: counted, down, against the house."""
         return [t for t in self if t.counts and t.direction == "down" and t.counter == "@house"]
 
+    def earnings(self) -> list[TransactionType]:
+        """The types by which a user earns: their movements enter `total_earned`."""
+        return [t for t in self if t.earning]
+
     def counted(self) -> list[TransactionType]:
-        """The types whose movements enter the totals."""
+        """The types whose movements enter `total_in` and `total_out`."""
         return [t for t in self if t.counts]
 
 

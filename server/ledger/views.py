@@ -35,7 +35,7 @@ def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
     scale = asset.scale
     balance = book.stored_sign * account.balance
     has_limits = book.side == "credit"
-    return {
+    view = {
         "account": key.name,
         "book": key.book,
         "asset": key.asset,
@@ -53,6 +53,9 @@ def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
         "total_in": format_amount(account.total_in, scale),
         "total_out": format_amount(account.total_out, scale),
     }
+    if account.total_earned is not None:
+        view["total_earned"] = format_amount(account.total_earned, scale)
+    return view
 
 
 def dated_balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:

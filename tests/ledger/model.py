@@ -21,6 +21,7 @@ class Purse:
     held: int = 0
     total_in: int = 0
     total_out: int = 0
+    total_earned: int | None = None
     floor: int | None = 0
     suspend_below: int | None = None
     alert_below: int | None = None
@@ -80,6 +81,7 @@ class Model:
         moves: Sequence[Move],
         *,
         counts: bool = False,
+        earns: bool = False,
         recharge: bool = False,
         settles: bool = False,
         forced: bool = False,
@@ -89,7 +91,7 @@ class Model:
         All of the moves, or Refused: not found, closed, frozen, suspended, amount, funds.
 
         settles: passes suspension and freeze; forced: passes the floor; undoes: takes back what
-        counted.
+        counted; earns: is earned, or takes back what was.
         """
         before = {move.user: self.purse(move.user) for move in moves}
         if self.strict and any(not purse.seq for purse in before.values()):
@@ -101,11 +103,12 @@ class Model:
             debit = move.amount < 0 or move.held_change > 0
             if before[move.user].status == "suspended" and debit and not settles:
                 raise Refused("account_suspended")
-        after = {move.user: self._moved(move, counts, recharge, undoes) for move in moves}
+        after = {move.user: self._moved(move, counts, recharge, undoes, earns) for move in moves}
         if any(abs(move.amount) > LARGEST for move in moves):
             raise Refused("invalid_amount")
         for purse in after.values():
-            numbers = (purse.balance, purse.available, purse.total_in, purse.total_out)
+            totals = (purse.total_in, purse.total_out, purse.total_earned or 0)
+            numbers = (purse.balance, purse.available, *totals)
             if any(abs(number) > LARGEST for number in numbers):
                 raise Refused("invalid_amount")
         for user, purse in after.items():
@@ -169,7 +172,7 @@ class Model:
             raise Refused("not_found")
         return self.holds[id_]
 
-    def _moved(self, move: Move, counts: bool, recharge: bool, undoes: bool) -> Purse:
+    def _moved(self, move: Move, counts: bool, recharge: bool, undoes: bool, earns: bool) -> Purse:
         old = self.purse(move.user)
         new = replace(
             old,
@@ -181,6 +184,8 @@ class Model:
             new = replace(new, total_in=old.total_in + move.amount)
         if counts and move.amount < 0:
             new = replace(new, total_out=old.total_out - move.amount)
+        if earns:
+            new = replace(new, total_earned=(old.total_earned or 0) + move.amount)
         if undoes and move.amount < 0:
             new = replace(new, total_in=old.total_in + move.amount)
         if undoes and move.amount > 0:

@@ -206,7 +206,10 @@ def _content_hash(transaction: Row, legs: list[Row], accounts: dict[int, Row]) -
         columns.append(transaction["hold"])
     named: list[list[Any]] = []
     for leg in legs:
-        values = [value for name, value in leg.items() if name not in ("position", "account_id")]
+        outside = {"position", "account_id"}
+        if leg["total_earned"] is None:
+            outside.add("total_earned")
+        values = [value for name, value in leg.items() if name not in outside]
         named.append([accounts[leg["account_id"]]["name"], *values])
     text = json.dumps(
         [columns, sorted(named, key=lambda leg: str(leg[0]))],

@@ -154,7 +154,8 @@ def remove(position: int) -> tuple[str, str]:
 def as_entries_say() -> tuple[str, ...]:
     """Make every cached row what its entries give, and forget accounts without any."""
     last = "FROM postings p WHERE p.account_id = accounts.id ORDER BY p.position DESC LIMIT 1"
-    columns = ("balance", "held", "total_in", "total_out", "floor", "suspend_below", "alert_below")
+    totals = ("total_in", "total_out", "total_earned")
+    columns = ("balance", "held", *totals, "floor", "suspend_below", "alert_below")
     state = ", ".join(
         f"{column} = (SELECT p.{column} {last})" for column in (*columns, "status", "seq", "digest")
     )
@@ -190,6 +191,12 @@ CACHED = [
         account("total_in = 0"),
         {(SNAPSHOT, ALICE)},
         (SNAPSHOT, ALICE, None, "0.000000", "120.000000", "-120.000000"),
+    ),
+    Fault(
+        "cached total_earned",
+        account("total_earned = 1"),
+        {(SNAPSHOT, ALICE)},
+        (SNAPSHOT, ALICE, None, "0.000001", None, None),
     ),
     Fault("cached total_out", account("total_out = total_out - 1"), {(SNAPSHOT, ALICE)}),
     Fault(
@@ -407,6 +414,12 @@ POSTINGS = [
         "totals of an entry",
         (posting("total_in = 0", 1, ALICE),),
         {(SCREEN, ALICE), (SEAL, NOBODY), (SNAPSHOT, ALICE)},
+    ),
+    Fault(
+        "total_earned of an entry",
+        (posting("total_earned = 5", LAST, ALICE), *account("total_earned = 5")),
+        {(SCREEN, ALICE), (SEAL, NOBODY), (SNAPSHOT, ALICE)},
+        (SNAPSHOT, ALICE, LAST, "0.000005", None, None),
     ),
     Fault(
         "digest of an entry",

@@ -28,6 +28,7 @@ CHANGED = {
     "status": "'frozen'",
     "seq": "seq + 1",
     "digest": "'" + "f" * 64 + "'",
+    "total_earned": "0",
 }
 
 

@@ -141,6 +141,7 @@ REFUSED: list[tuple[dict[str, Any], type[LedgerError], str]] = [
     ({"book": "rent", "value": "available"}, InvalidRequest, "debit"),
     ({"value": "held"}, InvalidRequest, "value"),
     ({"value": "total_in"}, InvalidRequest, "adopt"),
+    ({"value": "total_earned"}, InvalidRequest, "adopt"),
     ({"on_failure": "ignore"}, InvalidRequest, "on_failure"),
     ({"on_drift": "ignore"}, InvalidRequest, "on_drift"),
     ({"mode": "read"}, InvalidRequest, "mode"),

@@ -8,13 +8,21 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tallywire.ledger import BalanceManager, Details, Receipt, changes, open_ledger
+from tallywire.ledger import (
+    BalanceManager,
+    Details,
+    Receipt,
+    TransactionType,
+    changes,
+    open_ledger,
+)
 from tallywire.ledger.database import _POSTGRES_WRITER
 from tallywire.ledger.errors import MirrorBusy, MirrorRefused
 
 from .asking import deposit, together, told, transfer, withdrawal
 from .raw import execute, held, rows
 
+REWARD = TransactionType(name="reward", direction="up", counter="@house", earning=True)
 USERS: dict[str, Any] = {
     "table": "users",
     "column": "balance",
@@ -337,7 +345,8 @@ async def test_a_pattern_of_books(ledger: BalanceManager, database_url: str) -> 
 
 
 async def test_the_other_values(ledger: BalanceManager, users: str) -> None:
-    for value in ("available", "total_in", "total_out"):
+    ledger.register_type(REWARD)
+    for value in ("available", "total_in", "total_out", "total_earned"):
         await execute(users, f"ALTER TABLE users ADD COLUMN {value} BIGINT")
         drift = "adopt" if value == "available" else "overwrite"
         options = {**USERS, "column": value, "value": value}
@@ -345,8 +354,10 @@ async def test_the_other_values(ledger: BalanceManager, users: str) -> None:
     await ledger.post(usd(ledger, "1", "10"))
     await ledger.post(usd(ledger, "1", "-4"))
     await ledger.place_hold("1", "1", asset="USD")
-    found = await rows(users, "SELECT available, total_in, total_out FROM users WHERE id = 1")
-    assert [tuple(row.values()) for row in found] == [(500, 1000, 400)]
+    await ledger.update_balance("1", "2", "reward", asset="USD")
+    columns = "available, total_in, total_out, total_earned"
+    found = await rows(users, f"SELECT {columns} FROM users WHERE id = 1")
+    assert [tuple(row.values()) for row in found] == [(700, 1000, 400, 200)]
     assert await discrepancies(ledger) == []
 
 

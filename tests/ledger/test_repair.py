@@ -34,6 +34,7 @@ CACHED = [
     "seq = seq + 1",
     "seq = 1",
     f"digest = '{'ab' * 32}'",
+    "total_earned = 0",
 ]
 
 

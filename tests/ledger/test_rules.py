@@ -37,6 +37,7 @@ HOLD = TransactionType(name="hold_placed", direction="none", counter=None, rever
 SETTLED = TransactionType(
     name="settled", direction="either", counter="@escrow", passes_status=True, reversible=False
 )
+TYPES["reward"] = TransactionType(name="reward", direction="either", counter="@house", earning=True)
 CATALOG = Catalog(
     version=1,
     paused=False,
@@ -139,7 +140,7 @@ small = st.integers(-300, 300)
 amounts = st.one_of(small, small, small, st.sampled_from([LARGEST, -LARGEST, LARGEST - 100]))
 users = st.sampled_from(USERS)
 thresholds = st.one_of(st.none(), st.integers(-150, 150))
-counted = st.sampled_from(["deposit", "recharge", "withdrawal", "charge"])
+counted = st.sampled_from(["deposit", "recharge", "withdrawal", "charge", "reward"])
 
 
 class AgainstTheModel(RuleBasedStateMachine):
@@ -155,7 +156,9 @@ class AgainstTheModel(RuleBasedStateMachine):
     def both(self, kind: TransactionType, *moves: Move) -> None:
         before = dict(self.desk.accounts)
         wanted = code_of(
-            lambda: self.model.post(moves, counts=kind.counts, recharge=kind.lifts_suspension)
+            lambda: self.model.post(
+                moves, counts=kind.counts, earns=kind.earning, recharge=kind.lifts_suspension
+            )
         )
         decisions: list[Decision] = []
         got = code_of(lambda: decisions.append(self.desk.move(kind, *moves)))
@@ -414,6 +417,9 @@ def test_totals_have_a_range_too() -> None:
     desk.move(TYPES["withdrawal"], Move("alice", -LARGEST))
     assert code_of(lambda: desk.move(TYPES["deposit"], Move("alice", 1))) == "invalid_amount"
     desk.move(TYPES["adjustment"], Move("alice", 1))
+    desk.move(TYPES["reward"], Move("alice", LARGEST - 1))
+    desk.move(TYPES["adjustment"], Move("alice", -LARGEST))
+    assert code_of(lambda: desk.move(TYPES["reward"], Move("alice", 2))) == "invalid_amount"
 
 
 def test_strict_books() -> None:

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tallywire.ledger import BalanceManager, batch, open_ledger
+from tallywire.ledger import BalanceManager, TransactionType, batch, open_ledger
 from tallywire.ledger.errors import Conflict, InvalidCursor, InvalidRequest, UnknownBook
 from tallywire.ledger.money import LARGEST
 from tallywire.ledger.rules import Decision, decide
@@ -26,8 +26,10 @@ from tallywire.ledger.rules import Decision, decide
 from .conftest import ManualClock
 
 ZONES = ("UTC", "Asia/Ho_Chi_Minh", "America/New_York", "Pacific/Kiritimati")
-KINDS = {"deposit": 1, "withdrawal": -1, "charge": -1, "adjustment": 0, "reversal": 0}
+KINDS = {"deposit": 1, "withdrawal": -1, "charge": -1, "adjustment": 0, "reward": 0, "reversal": 0}
 COUNTED = ("deposit", "withdrawal", "charge")
+REWARD = TransactionType(name="reward", direction="either", counter="@house", earning=True)
+NUMBERS = ("balance", "total_in", "total_out", "total_earned")
 DAY = timedelta(days=1)
 
 _numbers = itertools.count(1)
@@ -57,6 +59,7 @@ class Happened:
     amount: int
     total_in: int
     total_out: int
+    total_earned: int
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Model:
     def shown(self, moment: datetime) -> date:
         return moment.astimezone(self.zone).date()
 
-    def before(self, day: date) -> tuple[int, int, int] | None:
+    def before(self, day: date) -> tuple[int, int, int, int] | None:
         """Balance and totals by what was shown on an earlier day; None where nothing was."""
         earlier = [each for each in self.happened if each.on < day]
         if not earlier:
@@ -79,6 +82,7 @@ class Model:
             sum(each.amount for each in earlier),
             sum(each.total_in for each in earlier),
             sum(each.total_out for each in earlier),
+            sum(each.total_earned for each in earlier),
         )
 
     def movements(self, first: date, last: date) -> dict[tuple[str, Any], tuple[int, int]]:
@@ -125,6 +129,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def manager(database_url: str, clock: ManualClock) -> AsyncIterator[BalanceManager]:
     async with open_ledger(database_url, clock=clock) as manager:
+        manager.register_type(REWARD)
         yield manager
 
 
@@ -172,6 +177,7 @@ async def happen(
         sign * ask.amount,
         max(counted, 0),
         max(-counted, 0),
+        sign * ask.amount if ask.kind == "reward" else 0,
     )
     model.happened.append(entry)
     model.reversible.append((receipt.transaction_id, entry))
@@ -182,7 +188,7 @@ async def undo(manager: BalanceManager, model: Model, today: date, pick: int) ->
     if model.reversible:
         id_, entry = model.reversible.pop(pick % len(model.reversible))
         await manager.reverse(id_, "undone")
-        undone = (-entry.amount, -entry.total_in, -entry.total_out)
+        undone = (-entry.amount, -entry.total_in, -entry.total_out, -entry.total_earned)
         model.happened.append(Happened(today, "reversal", None, *undone))
 
 
@@ -210,7 +216,7 @@ async def test_what_counts_is_the_day_that_the_calendar_showed(
     for day in days:
         snapshot = await manager.reader.balances_before(user, day, book=book)
         shown = [
-            tuple(int(each[name]) for name in ("balance", "total_in", "total_out"))
+            tuple(int(each.get(name, 0)) for name in NUMBERS)
             for each in map(msgspec.json.decode, snapshot.balances[user])
         ]
         expected = model.before(day)

@@ -55,6 +55,11 @@ def test_lists_by_what_types_do() -> None:
     assert {kind.name for kind in types.counted()} == {
         name for name, (_, counts, _, _) in TABLE.items() if counts
     }
+    assert types.earnings() == []
+    reward = TransactionType(name="reward", direction="up", counter="@house", earning=True)
+    types.register(reward)
+    assert types.earnings() == [reward]
+    assert reward not in types.counted()
 
 
 def test_an_application_adds_its_own() -> None:
@@ -71,7 +76,10 @@ def test_an_application_adds_its_own() -> None:
         types.register(TransactionType(name="deposit", direction="down", counter="@house"))
 
 
-@pytest.mark.parametrize("wrong", [{"direction": "sideways"}, {"counter": "alice"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"direction": "sideways"}, {"counter": "alice"}, {"direction": "none", "earning": True}],
+)
 def test_a_type_moves_money_somewhere(wrong: dict[str, Any]) -> None:
     types = TransactionTypes()
     with pytest.raises(InvalidRequest):

@@ -227,7 +227,7 @@ class Entries:
 
     def __init__(self) -> None:
         self.walk = EntryWalk(Measure("main/alice/COIN", 1, 0), TransactionTypes())
-        self.last = StoredEntry(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, None, None, "active", GENESIS)
+        self.last = StoredEntry(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, None, None, "active", GENESIS, None)
 
     def add(self, kind: str, amount: int, held_change: int = 0, **state: Any) -> list[Discrepancy]:
         """What is wrong with a further entry, its sums right and `state` put over it."""

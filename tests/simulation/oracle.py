@@ -364,6 +364,7 @@ class Oracle:
                 "held",
                 "total_in",
                 "total_out",
+                "total_earned",
                 "floor",
                 "suspend_below",
                 "alert_below",

@@ -28,6 +28,7 @@ from tallywire.ledger import (
     IdempotencyKey,
     LedgerError,
     Receipt,
+    TransactionType,
     changes,
     open_ledger,
 )
@@ -77,7 +78,7 @@ keys = st.one_of(
 )
 days = st.one_of(st.just(0), st.just(0), st.integers(-4, 1))
 singles = st.sampled_from(
-    ["deposit", "deposit", "withdrawal", "charge", "recharge", "payment", "adjustment"]
+    ["deposit", "deposit", "withdrawal", "charge", "recharge", "payment", "adjustment", "reward"]
 )
 
 
@@ -166,6 +167,9 @@ class LedgerMachine(RuleBasedStateMachine):
     async def _open(self) -> BalanceManager:
         manager = await self.stack.enter_async_context(
             open_ledger(self.url, clock=self.clock, default_asset=ASSET)
+        )
+        manager.register_type(
+            TransactionType(name="reward", direction="up", counter="@house", earning=True)
         )
         line = {"accounts": "strict", "default_floor": "-0.05"}
         await manager.administration.put_book("line", line, actor="root")
@@ -604,7 +608,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.accounts)
     @rule(
         data=st.data(),
-        column=st.sampled_from(["balance", "held", "total_in", "seq", "floor", "digest"]),
+        column=st.sampled_from(
+            ["balance", "held", "total_in", "total_earned", "seq", "floor", "digest"]
+        ),
     )
     def cache_is_changed_and_repaired(self, data: st.DataObject, column: str) -> None:
         """Found and named, refused to be built upon, and put right from the entries."""
@@ -695,11 +701,12 @@ class LedgerMachine(RuleBasedStateMachine):
                 "held",
                 "total_in",
                 "total_out",
+                "total_earned",
                 "suspend_below",
                 "alert_below",
             ):
                 value = getattr(account, name)
-                assert shown[name] == (None if value is None else exactly(value)), (place, name)
+                assert shown.get(name) == (None if value is None else exactly(value)), (place, name)
             assert shown["available"] == (None if debit else exactly(account.available))
             assert shown["floor"] == (None if account.floor is None else exactly(account.floor))
 
@@ -797,7 +804,8 @@ def written(minor: int) -> str:
 
 
 def _corruption(column: str, name: str) -> str:
-    value = {"digest": "'" + "f" * 64 + "'", "floor": "COALESCE(floor, 0) + 1"}
+    value = {"digest": "'" + "f" * 64 + "'"}
+    value |= {each: f"COALESCE({each}, 0) + 1" for each in ("floor", "total_earned")}
     return (
         f"UPDATE accounts SET {column} = {value.get(column, f'{column} + 1')} WHERE name = '{name}'"
     )

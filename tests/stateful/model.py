@@ -26,6 +26,7 @@ class Account:
     held: int = 0
     total_in: int = 0
     total_out: int = 0
+    total_earned: int | None = None
     floor: int | None = 0
     suspend_below: int | None = None
     alert_below: int | None = None
@@ -55,6 +56,7 @@ class Kind:
     debit: int | None
     counter: str
     counts: bool = True
+    earns: bool = False
     lifts: bool = False
 
 
@@ -66,6 +68,7 @@ KINDS = {
     "shared_charge": Kind(None, 1, "@house"),
     "payment": Kind(None, -1, "@world"),
     "adjustment": Kind(0, 0, "@house", counts=False),
+    "reward": Kind(1, -1, "@house", counts=False, earns=True),
 }
 
 
@@ -114,6 +117,7 @@ class Effect:
     alerts: frozenset[Place] = frozenset()
     counter: str | None = None
     counts: bool = False
+    earns: bool = False
     reversible: bool = False
     repairs: bool = False
 
@@ -286,7 +290,7 @@ class Model:
         moved = (sign or 1) * (1 if wrong else amount)
         return self._post(
             [Move(place, moved)],
-            Effect((), counter=rule.counter, counts=rule.counts, reversible=True),
+            Effect((), counter=rule.counter, counts=rule.counts, earns=rule.earns, reversible=True),
             refusal="invalid_amount" if wrong else None,
             lifts=rule.lifts,
         )
@@ -338,7 +342,7 @@ class Model:
             raise Refused("already_reversed")
         effect = self._post(
             [Move(move.place, -move.amount) for move in original.moves],
-            Effect((), counter=original.counter),
+            Effect((), counter=original.counter, earns=original.earns),
             forced=forced,
             undoes=original.counts,
         )
@@ -482,8 +486,7 @@ class Model:
         if refusal is not None:
             raise Refused(refusal)
         after = {
-            move.place: _after(before[move.place], move, effect.counts, undoes, lifts)
-            for move in moves
+            move.place: _after(before[move.place], move, effect, undoes, lifts) for move in moves
         }
         for place, account in after.items():
             falls = account.available < before[place].available
@@ -511,14 +514,16 @@ def _mirrors(place: Place) -> list[tuple[Cell, Mirror]]:
     ]
 
 
-def _after(old: Account, move: Move, counts: bool, undoes: bool, lifts: bool) -> Account:
+def _after(old: Account, move: Move, effect: Effect, undoes: bool, lifts: bool) -> Account:
     new = replace(
         old,
         balance=old.balance + move.amount,
         held=old.held + move.held_change,
         seq=old.seq + 1,
     )
-    if counts:
+    if effect.earns:
+        new = replace(new, total_earned=(old.total_earned or 0) + move.amount)
+    if effect.counts:
         new = replace(
             new,
             total_in=old.total_in + max(move.amount, 0),

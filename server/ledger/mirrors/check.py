@@ -161,8 +161,9 @@ def _has_value(mirror: Mirror, key: AccountKey, catalog: Catalog) -> bool:
 def _copy(
     mirror: Mirror, key: AccountKey, wanted: RowKey, catalog: Catalog, row: tuple[Any, ...]
 ) -> Copy:
-    id_, balance, held, total_in, total_out, remembered, written, failure, stored, *texts = row
-    account = Account(id_, key, balance, held, total_in, total_out)
+    id_, balance, held, total_in, total_out, earned, *rest = row
+    remembered, written, failure, stored, *texts = rest
+    account = Account(id_, key, balance, held, total_in, total_out, total_earned=earned)
     exists = bool(wanted) and tuple(texts) == wanted
     return Copy(
         mirror=mirror,

@@ -32,7 +32,7 @@ _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 # Enough for whatever a decimal column can hold; the default would round.
 _EXACT = Context(prec=2000)
 _CHOICES = {
-    "value": ("balance", "available", "total_in", "total_out"),
+    "value": ("balance", "available", "total_in", "total_out", "total_earned"),
     "on_failure": ("abort", "defer"),
     "on_drift": ("adopt", "overwrite"),
     "mode": ("write", "shadow"),
@@ -48,7 +48,8 @@ class MirrorOptions(TypedDict):
     table, column: where the copy is kept; kind: by the column's type where absent; key: the
     columns by which a row is found, each with its text, in which ``{owner}``, ``{book}``,
     ``{asset}`` or a name of the book's pattern may stand; together a primary or unique key.
-    book: ``main`` where absent; value: ``balance``, ``available``, ``total_in`` or ``total_out``.
+    book: ``main`` where absent; value: ``balance``, ``available``, ``total_in``, ``total_out`` or
+    ``total_earned``.
     """
 
     table: str
@@ -129,6 +130,8 @@ class Mirror(Struct, frozen=True, kw_only=True):
             return sign * account.balance
         if self.value == "available":
             return sign * account.balance - account.held
+        if self.value == "total_earned":
+            return account.total_earned or 0
         return account.total_in if self.value == "total_in" else account.total_out
 
     def text_of(self, minor: int, scale: int) -> str:

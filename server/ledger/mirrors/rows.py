@@ -20,7 +20,7 @@ from .mirror import Mirror, MirrorState, RowKey
 
 STATES_PER_STATEMENT = 5000
 
-_ACCOUNT = "a.id, a.balance, a.held, a.total_in, a.total_out"
+_ACCOUNT = "a.id, a.balance, a.held, a.total_in, a.total_out, a.total_earned"
 
 
 class MirrorRows:
@@ -139,8 +139,8 @@ class MirrorRows:
     ) -> list[tuple[Any, ...]]:
         """
         Accounts and their rows as of one moment, `wanted` by account id: id, balance, held,
-        total_in, total_out, the id again where a state is remembered, its written and failure, the
-        row's value, and its key's texts (None where there is no row).
+        total_in, total_out, total_earned, the id again where a state is remembered, its written and
+        failure, the row's value, and its key's texts (None where there is no row).
         """
         empty = (None,) * len(mirror.key)
         rows = await connection.execute(

@@ -107,12 +107,13 @@ class EntryWalk:
                     position=position,
                 )
             )
-        replayed = {
+        replayed: dict[str, int | None] = {
             "balance": before.balance + entry.amount,
             "held": before.held + entry.held_change,
         }
         if cause is not None:
             replayed.update(self._totals(cause, entry.amount, state))
+            replayed["total_earned"] = self._total_earned(cause, entry.amount, state)
         for column, actual in replayed.items():
             stored = getattr(state, column)
             if stored != actual:
@@ -141,6 +142,17 @@ class EntryWalk:
             counts = (state.total_in, state.total_out) == counted
         expected = counted if counts else (before.total_in, before.total_out)
         return {"total_in": expected[0], "total_out": expected[1]}
+
+    def _total_earned(self, cause: Cause, amount: int, state: StoredState) -> int | None:
+        """
+        What the entry should leave of `total_earned`, by the mark of its type or of the one that
+        it reverses; a type that this process does not know may have it or not.
+        """
+        before, kind = self._before.total_earned, cause.undone or cause.type
+        counted = (before or 0) + self._measure.sign * amount
+        if kind in self._types:
+            return counted if self._types[kind].earning else before
+        return counted if state.total_earned == counted else before
 
     def _limits(
         self, position: int, state: StoredState, cause: Cause | None
@@ -273,20 +285,27 @@ def not_a_number(measure: Measure, position: int, amount: object) -> Discrepancy
 
 def _state(entry: StoredEntry) -> StoredState | None:
     """The state after a user account's entry; None where it is not whole or not of its types."""
-    _, _, _, _, seq, balance, held, total_in, total_out, floor, suspend, alert, status, digest = (
-        entry
-    )
     if (
-        seq is None
-        or balance is None
-        or held is None
-        or total_in is None
-        or total_out is None
-        or status is None
-        or digest is None
+        entry.seq is None
+        or entry.balance is None
+        or entry.held is None
+        or entry.total_in is None
+        or entry.total_out is None
+        or entry.status is None
+        or entry.digest is None
         or misfit(entry) is not None
     ):
         return None
     return StoredState(
-        balance, held, total_in, total_out, floor, suspend, alert, status, seq, digest
+        balance=entry.balance,
+        held=entry.held,
+        total_in=entry.total_in,
+        total_out=entry.total_out,
+        floor=entry.floor,
+        suspend_below=entry.suspend_below,
+        alert_below=entry.alert_below,
+        status=entry.status,
+        seq=entry.seq,
+        digest=entry.digest,
+        total_earned=entry.total_earned,
     )

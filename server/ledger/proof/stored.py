@@ -47,6 +47,7 @@ class StoredEntry(NamedTuple):
     alert_below: int | None
     status: str | None
     digest: str | None
+    total_earned: int | None
 
 
 class StoredSeal(NamedTuple):

@@ -33,6 +33,7 @@ _AMOUNTS = frozenset(
         "alert_below",
         "total_in",
         "total_out",
+        "total_earned",
         "amount",
         "held_change",
         "balance_before",
@@ -139,8 +140,9 @@ def _change(key: AccountKey, entry: StoredEntry, catalog: Catalog) -> dict[str, 
         entry.status,
         entry.seq or 0,
         entry.digest or "",
+        entry.total_earned,
     )
-    view = balance_view(account, catalog)
+    view = {"total_earned": _ABSENT, **balance_view(account, catalog)}
     sign, scale = book.stored_sign, asset.scale
     view["amount"] = format_amount(sign * entry.amount, scale)
     view["held_change"] = format_amount(entry.held_change, scale)
@@ -181,7 +183,7 @@ def _differences(
 ) -> Iterator[Discrepancy]:
     for name, value in actual.items():
         if (given := told.get(name, _ABSENT)) != value:
-            stored = None if given is _ABSENT else _as_text(given)
+            stored = _as_text(given)
             yield Discrepancy(
                 invariant=Invariant.SCREEN_LEDGER,
                 what=f"{what}: {name}",
@@ -201,6 +203,8 @@ def _difference(stored: str | None, actual: Any) -> str | None:
 
 
 def _as_text(value: Any) -> str | None:
+    if value is _ABSENT:
+        return None
     if value is None or isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode()
