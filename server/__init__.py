@@ -35,6 +35,7 @@ from .ledger.errors import (
 )
 from .ledger.receipts import Receipt
 from .ledger.transaction_types import TransactionType
+from .ledger.updates import Batch
 
 if TYPE_CHECKING:
     from .ledger import (
@@ -57,6 +58,7 @@ __all__ = [
     "AlongsideFailed",
     "AlreadyReversed",
     "BalanceManager",
+    "Batch",
     "Conflict",
     "DatabaseUnavailable",
     "HoldExceeded",

@@ -6,7 +6,7 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import wraps
@@ -162,6 +162,16 @@ class SyncBalanceManager:
 
         self._manager.on_commit(hand_on)
 
+    def follow(
+        self, after: int, *, epoch: str | None = None, limit: int = 500, poll_s: float = 1.0
+    ) -> Iterator[Batch]:
+        """See `BalanceManager.follow`; it ends with Overloaded once the ledger is closed."""
+        while True:
+            batch = self.read_journal(after, epoch=epoch, limit=limit, wait_s=poll_s)
+            if batch is not None:
+                yield batch
+                after, epoch = batch.last, batch.epoch
+
     def wallet(
         self, user_id: str, *, asset: str | None = None, book: str | None = None
     ) -> SyncWallet:
@@ -193,6 +203,7 @@ class SyncBalanceManager:
     balance_at = _blocking(BalanceManager.balance_at)
     statement = _blocking(BalanceManager.statement)
     history = _blocking(BalanceManager.history)
+    read_journal = _blocking(BalanceManager.read_journal)
     verify = _blocking(BalanceManager.verify)
     register_mirror = _blocking(BalanceManager.register_mirror)
     unregister_mirror = _blocking(BalanceManager.unregister_mirror)

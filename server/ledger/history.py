@@ -11,15 +11,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .accounts import AccountKey
+from .balances import read_head
 from .clock import rfc3339
 from .dialects import Sets
+from .errors import InvalidCursor
 from .holds import Hold
 from .intents import Leg
 from .journal import SELECT_HOLDS, committed_from, hold_from
 from .money import format_amount
 from .reversals import Original
 from .statements import EffectiveReader
-from .updates import Committed
+from .updates import Batch, Committed
 
 PAGE_BYTES = 1 << 20
 _COMMITTED = "t.position, t.id, t.type, t.encoded"
@@ -89,12 +91,23 @@ class JournalReader(EffectiveReader):
         1 MiB but always one.
         """
         async with self._database.read() as connection:
-            return await _bounded(
-                connection,
-                f"SELECT {_COMMITTED} FROM transactions t WHERE t.position > :after"
-                " ORDER BY t.position LIMIT :limit",
-                {"after": after, "limit": limit},
-            )
+            return await _page(connection, after, limit)
+
+    async def batch_after(self, after: int, epoch: str | None, limit: int) -> Batch | None:
+        """
+        The transactions after position `after`, bounded as `page` is; None where there are none
+        yet. Raises InvalidCursor beyond the head, or where the journal's epoch is not `epoch`.
+        """
+        async with self._database.read() as connection:
+            head = await read_head(connection)
+            if epoch not in (None, head.epoch):
+                raise InvalidCursor(f"the journal has another epoch now: {head.epoch}")
+            if after > head.position:
+                raise InvalidCursor(f"the journal ends at position {head.position}")
+            found = await _page(connection, after, limit)
+        if not found:
+            return None
+        return Batch(head.epoch, found[0].position, found[-1].position, tuple(found))
 
     async def page_before(self, before: int, limit: int) -> list[Committed]:
         """At most `limit` transactions below position `before`, newest first."""
@@ -347,6 +360,15 @@ class _Seen:
                 f" UNION SELECT position FROM transactions WHERE subject = :subject AND {condition}"
             )
         return f"SELECT DISTINCT position FROM ({positions}) positions {limit}"
+
+
+async def _page(connection: AsyncConnection, after: int, limit: int) -> list[Committed]:
+    return await _bounded(
+        connection,
+        f"SELECT {_COMMITTED} FROM transactions t WHERE t.position > :after"
+        " ORDER BY t.position LIMIT :limit",
+        {"after": after, "limit": limit},
+    )
 
 
 async def _bounded(

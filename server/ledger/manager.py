@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -44,7 +46,7 @@ from .report import Progress, Report
 from .reversals import Original, reverse
 from .statements import Statement
 from .transaction_types import TransactionType, TransactionTypes
-from .updates import with_epoch
+from .updates import Batch, with_epoch
 
 Made = TypeVar("Made")
 
@@ -118,6 +120,8 @@ class BalanceManager:
         self.mirrors = mirrors
         self.proof = proof
         self.types = types
+        self._news = asyncio.Event()
+        committer.on_commit(self._tell_news)
 
     @property
     def catalog(self) -> Catalog:
@@ -523,6 +527,39 @@ class BalanceManager:
             if user == user_id
         ]
 
+    async def read_journal(
+        self, after: int, *, epoch: str | None = None, limit: int = 500, wait_s: float = 0.0
+    ) -> Batch | None:
+        """
+        The transactions after position `after`, in order: at most `limit`, and at most about 1 MiB
+        but always one. None where there are none, after `wait_s` seconds or this process's next
+        commit. epoch: the journal's when `after` was its position. Raises InvalidCursor where it
+        has another one now, being restored or copied, or ends before `after`.
+        """
+        if limit < 1:
+            raise InvalidRequest("limit is 1 or more")
+        news = self._news
+        batch = await self.reader.batch_after(after, epoch, limit)
+        if batch is None and wait_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), wait_s)
+            batch = await self.reader.batch_after(after, epoch, limit)
+        return batch
+
+    async def follow(
+        self, after: int, *, epoch: str | None = None, limit: int = 500, poll_s: float = 1.0
+    ) -> AsyncIterator[Batch]:
+        """
+        Every transaction after position `after`, whoever commits it, in order and without end: a
+        process's own as they are committed, those of others within `poll_s` seconds. See
+        `read_journal`.
+        """
+        while True:
+            batch = await self.read_journal(after, epoch=epoch, limit=limit, wait_s=poll_s)
+            if batch is not None:
+                yield batch
+                after, epoch = batch.last, batch.epoch
+
     # Proof
 
     async def verify(
@@ -645,13 +682,21 @@ class BalanceManager:
         return self.types.register(kind)
 
     def on_commit(self, callback: CommitCallback) -> None:
-        """Await `callback` with every batch of this process, in commit order."""
+        """
+        Await `callback` with every batch of this process, in commit order. A crash between the
+        commit and the callback loses that call: what must happen for each transaction, once, is
+        for `follow`.
+        """
         self._committer.on_commit(callback)
 
     async def close(self) -> None:
         """End the verifications that go on, commit what waits, and stop."""
         await self.proof.close()
         await self._committer.close()
+
+    async def _tell_news(self, _batch: Batch) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def _adjust(
         self, user_id: str, amount: Amount, sign: int, reason: str, options: Options

@@ -85,8 +85,8 @@ class Committed(Struct, frozen=True):
 
 class Batch(Struct, frozen=True):
     """
-    The transactions of one commit, positions `first` to `last`; seal: what vouches for them and
-    for all before, empty where only a part of them is here.
+    Consecutive transactions, positions `first` to `last`, as one commit made them or as they were
+    read; seal: what vouches for a commit and for all before it, empty where it was read.
     """
 
     epoch: str
@@ -94,6 +94,17 @@ class Batch(Struct, frozen=True):
     last: int
     transactions: tuple[Committed, ...]
     seal: str = ""
+
+    def updates(self) -> list[dict[str, Any]]:
+        """
+        The contract's UPDATE objects with the admins' fields, in order: of each transaction one per
+        touched user, or one of nobody (`user_id` None).
+        """
+        return [
+            _decode(with_epoch(self.epoch, body))
+            for committed in self.transactions
+            for body in committed.admin_bodies()
+        ]
 
 
 def _seen_by(line: bytes) -> _SeenBy:
