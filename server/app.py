@@ -87,7 +87,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             # A ledger in use may be looked at in development mode, but gets no play money.
             if (await manager.reader.head()).position == 0:
                 await make_first_users(manager)
-            await stack.enter_async_context(_scheduling(manager))
+            await stack.enter_async_context(_scheduling(manager, settings, clock))
         await _learn_revocations(manager, revocations, hub)
         bus.subscribe_revocations(partial(_revoke, revocations, hub))
         stack.push_async_callback(
@@ -116,7 +116,7 @@ async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None
     async with AsyncExitStack() as stack:
         bus, manager = await _bus_and_ledger(settings, clock, _signing_secrets(settings), stack)
         manager.on_commit(_publisher(bus))
-        await stack.enter_async_context(_scheduling(manager))
+        await stack.enter_async_context(_scheduling(manager, settings, clock))
         yield
 
 
@@ -139,8 +139,11 @@ async def _bus_and_ledger(
 
 
 @asynccontextmanager
-async def _scheduling(manager: BalanceManager) -> AsyncIterator[None]:
-    scheduler = Scheduler(manager.leases, secrets.token_hex(8), scheduled_jobs(manager))
+async def _scheduling(
+    manager: BalanceManager, settings: Settings, clock: Clock
+) -> AsyncIterator[None]:
+    jobs = scheduled_jobs(manager, settings, clock)
+    scheduler = Scheduler(manager.leases, secrets.token_hex(8), jobs)
     running = asyncio.create_task(scheduler.run())
     try:
         yield

@@ -72,6 +72,7 @@ def _known(error: Exception) -> str | None:
         proof.verify,
         proof.rebuild,
         proof.reconcile,
+        proof.verifications,
         mirrors.mirrors,
         journal.export_journal,
         journal.import_journal,

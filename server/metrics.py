@@ -54,6 +54,19 @@ RESUMES = Counter(
     "tallywire_resumes_total", "Connects that asked to resume: resumed or reset.", ("result",)
 )
 CLOSES = Counter("tallywire_closes_total", "Connections closed by us, by close code.", ("code",))
+
+# Of whichever process verified: read from the record of verifications when they are asked for.
 VERIFY_DISCREPANCIES = Gauge(
-    "tallywire_verify_discrepancies", "Discrepancies that the last verification found."
+    "tallywire_verify_discrepancies",
+    "Discrepancies that the newest finished verification of the whole ledger left.",
+)
+VERIFY_FINISHED = Gauge(
+    "tallywire_verify_finished_timestamp_seconds",
+    "When the newest verification of the whole ledger finished, by kind: verify or rebuild.",
+    ("kind",),
+)
+VERIFY_FAILED = Gauge(
+    "tallywire_verify_failed",
+    "Verifications of the whole ledger that failed since one finished, by kind.",
+    ("kind",),
 )

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
+from .schedules import Schedule, ScheduleError
+
 SECRET_LENGTH = 32
+
+# Every night, and on the first of every month an hour later.
+VERIFY = Schedule("0 2 * * *")
+REBUILD = Schedule("0 3 1 * *")
 
 
 class SettingsError(Exception):
@@ -22,6 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     secrets: the first signs tokens, all verify them; none means development mode.
     user_rate: changes a second that one user may ask for, 0 for no limit.
     user_connections: live connections that one user may hold.
+    verify_schedule, rebuild_schedule: when a worker verifies and repairs, and rebuilds; or never.
     """
 
     database_url: str = "sqlite+aiosqlite:///data/tallywire.db"
@@ -34,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     log: str = "console"
     user_rate: int = 50
     user_connections: int = 20
+    verify_schedule: Schedule | None = VERIFY
+    rebuild_schedule: Schedule | None = REBUILD
 
     @property
     def development(self) -> bool:
@@ -56,6 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 f"HOST is {host}, but without TALLYWIRE_SECRET only loopback is served"
                 " (development mode); set a secret of 32 characters or more"
             )
+        timezone = _timezone(given)
         return cls(
             database_url=given.get("DATABASE_URL", default.database_url),
             redis_url=_redis_url(given.get("REDIS_URL")),
@@ -69,6 +80,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             user_connections=_whole(
                 given, "TALLYWIRE_USER_CONNECTIONS", default.user_connections, least=1
             ),
+            verify_schedule=_schedule(given, "TALLYWIRE_VERIFY_SCHEDULE", VERIFY, timezone),
+            rebuild_schedule=_schedule(given, "TALLYWIRE_REBUILD_SCHEDULE", REBUILD, timezone),
         )
 
 
@@ -127,6 +140,27 @@ def _whole(
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise SettingsError(f"{name} is {text!r}, not a whole number from {least} to {most}")
     return int(text)
+
+
+def _schedule(
+    given: Mapping[str, str], name: str, default: Schedule, timezone: str
+) -> Schedule | None:
+    text = given.get(name, default.expression)
+    try:
+        return None if text == "off" else Schedule.parse(text, timezone)
+    except ScheduleError as error:
+        raise SettingsError(f"{name}: {error}, nor 'off'") from error
+
+
+def _timezone(given: Mapping[str, str]) -> str:
+    name = given.get("TALLYWIRE_TIMEZONE", "UTC")
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise SettingsError(
+            f"TALLYWIRE_TIMEZONE: {name!r} is not an IANA time zone such as Europe/Berlin"
+        ) from None
+    return name
 
 
 def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

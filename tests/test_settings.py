@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tallywire.schedules import Schedule
 from tallywire.settings import Settings, SettingsError, is_loopback
 
 SECRET = "s" * 32
@@ -16,6 +17,8 @@ def test_nothing_set_is_development_mode_on_loopback() -> None:
     assert settings.database_url == "sqlite+aiosqlite:///data/tallywire.db"
     assert (settings.user_rate, settings.user_connections) == (50, 20)
     assert (settings.prices, settings.log) == ("simulated", "console")
+    assert settings.verify_schedule == Schedule("0 2 * * *", "UTC")
+    assert settings.rebuild_schedule == Schedule("0 3 1 * *", "UTC")
 
 
 def test_everything_can_be_set() -> None:
@@ -31,6 +34,9 @@ def test_everything_can_be_set() -> None:
             "TALLYWIRE_LOG": "json",
             "TALLYWIRE_USER_RATE": "0",
             "TALLYWIRE_USER_CONNECTIONS": "3",
+            "TALLYWIRE_VERIFY_SCHEDULE": "*/30 1-5 * * MON",
+            "TALLYWIRE_REBUILD_SCHEDULE": "off",
+            "TALLYWIRE_TIMEZONE": "Europe/Berlin",
         }
     )
     assert settings == Settings(
@@ -44,6 +50,8 @@ def test_everything_can_be_set() -> None:
         log="json",
         user_rate=0,
         user_connections=3,
+        verify_schedule=Schedule("*/30 1-5 * * MON", "Europe/Berlin"),
+        rebuild_schedule=None,
     )
     assert not settings.development
 
@@ -73,6 +81,10 @@ def test_an_empty_variable_is_absent() -> None:
         ({"TALLYWIRE_ORIGINS": "example.com"}, "TALLYWIRE_ORIGINS"),
         ({"TALLYWIRE_ORIGINS": "https://a.example/"}, "TALLYWIRE_ORIGINS"),
         ({"REDIS_URL": "http://cache"}, "REDIS_URL"),
+        ({"TALLYWIRE_VERIFY_SCHEDULE": "at two"}, "TALLYWIRE_VERIFY_SCHEDULE"),
+        ({"TALLYWIRE_REBUILD_SCHEDULE": "0 3 30 2 *"}, "TALLYWIRE_REBUILD_SCHEDULE"),
+        ({"TALLYWIRE_TIMEZONE": "Berlin"}, "TALLYWIRE_TIMEZONE"),
+        ({"TALLYWIRE_TIMEZONE": "../etc"}, "TALLYWIRE_TIMEZONE"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_in_one_line(

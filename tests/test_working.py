@@ -13,22 +13,24 @@ import pytest
 from sqlalchemy import text
 from tallywire.ledger import open_ledger
 from tallywire.ledger.database import Database
+from tallywire.ledger.proof.records import Moment
+from tallywire.ledger.proof.runs import Asked
 
 from .services.processes import die_with_parent
 from .services.server import COMMAND, server_environment
 
-Start = Callable[[str], Awaitable[asyncio.subprocess.Process]]
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     started: list[asyncio.subprocess.Process] = []
 
-    async def start_one(database_url: str) -> asyncio.subprocess.Process:
+    async def start_one(database_url: str, **env: str) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             *die_with_parent([*COMMAND, "worker"], signal.SIGKILL),
             stdout=subprocess.PIPE,
-            env=server_environment(database_url),
+            env=server_environment(database_url, env=env),
             cwd=tmp_path,
         )
         started.append(process)
@@ -90,3 +92,27 @@ async def test_a_hold_whose_time_is_over_is_released(start: Start, database_url:
         assert newest["change_type"] == "hold_expired"
         assert newest["position"] == placed.position + 1
         assert newest["changes"][0]["available"] == "10.000000"
+
+
+async def test_a_moment_that_passed_while_nobody_worked_is_made_up_for(
+    start: Start, postgres_url: str
+) -> None:
+    """By exactly one of two workers; what they were told is the first of January, nothing else."""
+    yearly = {
+        "TALLYWIRE_VERIFY_SCHEDULE": "0 0 1 1 *",
+        "TALLYWIRE_REBUILD_SCHEDULE": "off",
+        "TALLYWIRE_TIMEZONE": "Asia/Tokyo",
+    }
+    async with open_ledger(postgres_url) as manager:
+        long_ago = Asked(fix=True, moment=Moment("2001-01-01T00:00:00.000000Z", 1))
+        await manager.proof.verify(long_ago)
+        workers = await asyncio.gather(*(start(postgres_url, **yearly) for _ in range(2)))
+        records = manager.proof.verifications
+        async with asyncio.timeout(20):
+            while (newest := await records.newest_done()) is None or newest.number == 1:
+                await asyncio.sleep(0.05)
+        assert newest.due_at is not None and newest.due_at.endswith("-12-31T15:00:00.000000Z")
+        for worker in workers:
+            worker.terminate()
+            assert await worker.wait() == 0
+        assert len(await records.listed(None, 10)) == 2

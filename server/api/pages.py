@@ -11,7 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from .. import logs, metrics
+from ..ledger.clock import parse_rfc3339
 from ..ledger.errors import LedgerError
+from ..ledger.proof.records import KINDS
 from .answers import answer
 from .calls import Call
 
@@ -21,6 +24,7 @@ POLICY = (
 )
 
 _DATABASE_SECONDS = 2.0
+_log = logs.get_logger(__name__)
 
 
 async def index(call: Call) -> Response:
@@ -64,9 +68,27 @@ async def readyz(call: Call) -> Response:
     return answer({"status": status, "checks": checks})
 
 
-async def metrics(call: Call) -> Response:
-    """The metrics of this process, for Prometheus."""
+async def show_metrics(call: Call) -> Response:
+    """The metrics of this process and of the ledger's verifications, for Prometheus."""
+    try:
+        async with asyncio.timeout(_DATABASE_SECONDS):
+            await _measure_verifications(call)
+    except (LedgerError, OSError) as error:
+        # The last ones known stand: whether the newest is too old is for the alert to say.
+        _log.warning("how verifications stand is not read", reason=str(error))
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _measure_verifications(call: Call) -> None:
+    verifications = call.services.manager.proof.verifications
+    for kind in KINDS:
+        standing = await verifications.standing(kind)
+        metrics.VERIFY_FAILED.labels(kind).set(standing.failed)
+        if standing.finished_at is not None:
+            finished = parse_rfc3339(standing.finished_at).timestamp()
+            metrics.VERIFY_FINISHED.labels(kind).set(finished)
+        if kind == "verify":
+            metrics.VERIFY_DISCREPANCIES.set(standing.errors)
 
 
 async def _file(call: Call, name: str) -> Response:

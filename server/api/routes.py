@@ -140,7 +140,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/", OPEN, pages.index, "html"),
     _get("/healthz", OPEN, pages.healthz, "Health"),
     _get("/readyz", OPEN, pages.readyz, "Readiness"),
-    _get("/metrics", OPEN, pages.metrics, "text"),
+    _get("/metrics", OPEN, pages.show_metrics, "text"),
     _get("/openapi.json", OPEN, openapi, "object"),
     _get("/docs", OPEN, pages.docs, "html"),
     _get("/static/{name}", OPEN, pages.static_file, "file"),

@@ -7,7 +7,6 @@ from msgspec.structs import asdict
 from starlette.responses import Response
 
 from ..ledger.errors import InvalidCursor, NotFound
-from ..ledger.proof.records import Verification
 from ..ledger.proof.runs import Asked, by_size
 from ..operations import policy
 from .answers import answer, listing
@@ -50,7 +49,7 @@ async def list_verifications(call: Call, query: Page) -> Response:
     page = rows[: query.limit]
     more = len(rows) > query.limit
     return listing(
-        [msgspec.json.encode(_brief(row)) for row in page],
+        [msgspec.json.encode(row.brief()) for row in page],
         write_cursor("verifications", {}, page[-1].number) if more else None,
     )
 
@@ -74,10 +73,3 @@ async def list_discrepancies(call: Call, query: DiscrepanciesQuery) -> Response:
         [msgspec.json.encode(each) for each in found[passed or 0 : end]],
         write_cursor("discrepancies", filters_of(query), end) if end < len(found) else None,
     )
-
-
-def _brief(verification: Verification) -> Verification:
-    report = verification.report
-    if report is None:
-        return verification
-    return msgspec.structs.replace(verification, report=msgspec.structs.replace(report, details=[]))

@@ -1,4 +1,4 @@
-"""`verify`, `rebuild`, `reconcile`: what is stored, checked and put right."""
+"""`verify`, `rebuild`, `reconcile`: what is stored, checked and put right; `verifications`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .running import BAD_ANSWER, GOOD, actor, with_ledger
+from .running import BAD_ANSWER, GOOD, actor, print_lines, with_ledger
 
 if TYPE_CHECKING:
     from ..ledger import BalanceManager
     from ..ledger.invariants import Discrepancy
+    from ..ledger.proof.records import Verification
     from ..ledger.report import Report
 
 _json = click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
@@ -184,6 +185,45 @@ def reconcile(
     ctx.exit(BAD_ANSWER if left else GOOD)
 
 
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Each as a line of JSON.")
+def verifications(limit: int, as_json: bool) -> None:
+    """
+    List the newest verifications and rebuilds, by schedule or asked for, and what each found.
+
+    \b
+    tallywire verifications
+    tallywire verifications --limit 100 --json | jq .report.errors
+    """
+    import msgspec
+
+    async def work(manager: BalanceManager) -> list[str]:
+        listed = await manager.proof.verifications.listed(None, limit)
+        if as_json:
+            return [msgspec.json.encode(each.brief()).decode() for each in listed]
+        return [_described(each) for each in listed]
+
+    print_lines(with_ledger(work))
+
+
+def _described(each: Verification) -> str:
+    kind = "verify --fix" if each.fix and each.kind == "verify" else each.kind
+    scope = [f"{name}={value}" for name in ("user_id", "book") if (value := getattr(each, name))]
+    due = [] if each.due_at is None else [f"due {each.due_at}", f"attempt {each.attempt}"]
+    told = f"checked {each.checked} of {each.total}"
+    if each.report is not None:
+        told = _summary(each.report)
+    elif each.error is not None:
+        told = each.error
+    return "\t".join([each.started_at, kind, *scope, each.status, told, each.requested_by, *due])
+
+
+def _summary(report: Report) -> str:
+    put_right = report.fixed + report.synced
+    return f"checked {report.checked}, put right {put_right}, discrepancies {report.errors}"
+
+
 def _report(
     ctx: click.Context,
     work: Callable[[BalanceManager, Callable[[int, int], None]], Awaitable[Report]],
@@ -200,9 +240,5 @@ def _report(
     else:
         for found in report.details:
             click.echo(mismatch(found))
-        put_right = report.fixed + report.synced
-        click.echo(
-            f"checked {report.checked}, put right {put_right}, discrepancies {report.errors}",
-            err=True,
-        )
+        click.echo(_summary(report), err=True)
     ctx.exit(BAD_ANSWER if report.errors else GOOD)

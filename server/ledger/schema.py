@@ -242,6 +242,7 @@ verifications = Table(
     Column("number", _number, primary_key=True),
     Column("id", _text, nullable=False, unique=True),
     Column("requested_by", _text, nullable=False),
+    Column("kind", _text, nullable=False, server_default="verify"),
     Column("fix", Integer, nullable=False),
     Column("user_id", _text),
     Column("book", _text),
@@ -253,6 +254,10 @@ verifications = Table(
     Column("started_at", _text, nullable=False),
     Column("alive_until", _text, nullable=False),
     Column("finished_at", _text),
+    Column("due_at", _text),
+    Column("attempt", Integer),
+    # A scheduled moment is claimed by its row: the first to insert an attempt makes it.
+    Index("verifications_by_moment", "kind", "due_at", "attempt", unique=True),
     CheckConstraint("status IN ('running', 'done', 'failed')", name="verification_status_known"),
 )
 

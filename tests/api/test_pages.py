@@ -90,6 +90,8 @@ async def test_metrics_are_named_as_the_contract_says(edge: Edge) -> None:
         "resumes_total",
         "closes_total",
         "verify_discrepancies",
+        "verify_finished_timestamp_seconds",
+        "verify_failed",
     ):
         assert f"# TYPE tallywire_{name} " in text
 

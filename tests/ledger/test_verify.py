@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tallywire.ledger import BalanceManager, SystemClock, TransactionType, open_ledger
 from tallywire.ledger import report as report_module
@@ -22,6 +21,8 @@ from tallywire.ledger.journal import Journal
 from tallywire.ledger.mirrors.check import MirrorCheck
 from tallywire.ledger.proof import account_pages, journal_pages
 from tallywire.ledger.proof.entry_walk import Cause, EntryWalk
+from tallywire.ledger.proof.records import Moment
+from tallywire.ledger.proof.runs import Asked
 from tallywire.ledger.proof.stored import StoredEntry
 from tallywire.ledger.proof.verify import Verifier
 from tallywire.ledger.report import Report
@@ -45,10 +46,6 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_pages, "TRANSACTIONS_PER_PAGE", 3)
     for name in ("ENTRIES", "ACCOUNTS", "SYSTEM_POSTINGS"):
         monkeypatch.setattr(account_pages, f"{name}_PER_PAGE", 3)
-
-
-def metric() -> float | None:
-    return REGISTRY.get_sample_value("tallywire_verify_discrepancies")
 
 
 async def test_ledger_without_entries_is_clean(ledger: BalanceManager) -> None:
@@ -117,17 +114,6 @@ async def test_what_does_not_exist_cannot_be_verified(written: BalanceManager) -
         await written.verify(book="mian")
     with pytest.raises(InvalidRequest):
         await written.verify(logged_seals=["12"])
-
-
-async def test_metric_is_what_the_last_verification_found(
-    written: BalanceManager, database_url: str
-) -> None:
-    await execute(database_url, "UPDATE accounts SET status = 'frozen' WHERE owner = 'alice'")
-    await written.verify()
-    assert metric() == 1
-    await execute(database_url, "UPDATE accounts SET status = 'active' WHERE owner = 'alice'")
-    await written.verify()
-    assert metric() == 0
 
 
 async def test_details_are_bounded_and_errors_are_not(
@@ -328,6 +314,36 @@ def test_command_names_what_is_wrong(database_url: str, tallywire: RunTallywire)
     }
     done = tallywire("verify", "--user-id", "bob", database_url=database_url)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+async def test_command_lists_what_was_verified_and_found(
+    database_url: str, tallywire: RunTallywire
+) -> None:
+    async with open_ledger(database_url) as manager:
+        await manager.update_balance("alice", "1", "deposit")
+        await execute(database_url, "UPDATE accounts SET balance = balance + 1 WHERE seq > 0")
+        await manager.verify(user_id="alice", actor="root")
+        await manager.proof.verify(
+            Asked(
+                fix=True,
+                accounts_only=True,
+                actor="schedule",
+                moment=Moment("2026-12-01T02:00:00.000000Z", 2),
+            )
+        )
+    listed = tallywire("verifications", database_url=database_url)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    lines = [line.split("\t")[1:] for line in listed.stdout.splitlines()]
+    assert lines == [
+        [
+            *("rebuild", "done", "checked 2, put right 1, discrepancies 0"),
+            *("schedule", "due 2026-12-01T02:00:00.000000Z", "attempt 2"),
+        ],
+        ["verify", "user_id=alice", "done", "checked 1, put right 0, discrepancies 1", "root"],
+    ]
+    newest = tallywire("verifications", "--limit", "1", "--json", database_url=database_url)
+    (line,) = map(json.loads, newest.stdout.splitlines())
+    assert (line["kind"], line["attempt"], line["report"]["fixed"]) == ("rebuild", 2, 1)
 
 
 @pytest.mark.parametrize("arguments", [["--user-id", "nobody"], ["--book", "nowhere"]])

@@ -137,3 +137,20 @@ async def test_a_job_that_fails_is_tried_again_and_harms_no_other() -> None:
     assert failed >= 9
     assert len(world.ran) >= 9
     await world.close()
+
+
+@in_virtual_time
+async def test_a_job_that_takes_an_hour_stops_no_other() -> None:
+    world, done = World(), 0
+
+    async def verify() -> None:
+        nonlocal done
+        await asyncio.sleep(3600)
+        done += 1
+
+    world.start("a", Job("verify", 10.0, verify))
+    await asyncio.sleep(3601)
+    assert done == 1
+    assert len(world.ran) >= 3600
+    assert set(world.ran) == {"a"}
+    await world.close()

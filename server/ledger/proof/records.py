@@ -8,11 +8,12 @@ says so again and again; one whose process no longer does has failed.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import insert, text
+from msgspec.structs import replace
+from sqlalchemy import text
 
 from .. import schema
 from ..clock import Clock, IdSource, rfc3339
@@ -22,18 +23,39 @@ from ..report import Report
 # Seconds for which a verification counts as running after its process last said so.
 ALIVE = 30.0
 
+# How many records are kept, the newest.
+KEPT = 1000
+
+Kind = Literal["verify", "rebuild"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 _COLUMNS = ", ".join(column.name for column in schema.verifications.columns)
+
+
+# All of the ledger, not one user's or one book's accounts; and failed, by word or by silence.
+_WHOLE = "user_id IS NULL AND book IS NULL"
+_FAILED = "(status = 'failed' OR status = 'running' AND alive_until < :now)"
+
+
+class Moment(Struct, frozen=True):
+    """The moment (RFC 3339) that a schedule names; attempt: the first try for it is 1."""
+
+    due_at: str
+    attempt: int
 
 
 class Verification(Struct, frozen=True, kw_only=True):
     """
-    One verification. number: its place in the list; checked, total: transactions and accounts;
-    report: what it found, once it is done; error: why it failed; times: RFC 3339.
+    One verification. number: its place in the list; kind: a rebuild leaves out the journal's own
+    invariants; checked, total: transactions and accounts; report: what it found, once it is done;
+    error: why it failed; due_at, attempt: where a schedule asked for it, its moment and the how
+    manieth try this is; times: RFC 3339.
     """
 
     number: int
     id: str
     requested_by: str
+    kind: str
     fix: bool
     user_id: str | None
     book: str | None
@@ -44,6 +66,30 @@ class Verification(Struct, frozen=True, kw_only=True):
     error: str | None
     started_at: str
     finished_at: str | None
+    due_at: str | None
+    attempt: int | None
+
+    def brief(self) -> Verification:
+        """The same without what was found in detail."""
+        if self.report is None:
+            return self
+        return replace(self, report=replace(self.report, details=[]))
+
+
+class Standing(Struct, frozen=True):
+    """
+    How verifications of the whole ledger stand. finished_at, errors: the newest that came to its
+    end, when (RFC 3339) and what it did not put right; failed: how many failed since.
+    """
+
+    kind: Kind
+    finished_at: str | None
+    errors: int
+    failed: int
+
+
+class _Remaining(Struct):
+    errors: int
 
 
 class Verifications:
@@ -54,27 +100,60 @@ class Verifications:
         self._clock = clock
         self._new_id = new_id
 
+    def new_id(self) -> str:
+        """The id of a verification that may begin."""
+        return self._new_id()
+
     async def begin(
-        self, requested_by: str, *, fix: bool, user_id: str | None, book: str | None
-    ) -> str:
-        """Record that a verification begins; its id."""
-        id_ = self._new_id()
+        self,
+        id_: str,
+        requested_by: str,
+        *,
+        kind: Kind = "verify",
+        fix: bool,
+        user_id: str | None,
+        book: str | None,
+        moment: Moment | None = None,
+    ) -> bool:
+        """
+        Record that a verification begins, and forget the oldest; False, and nothing done, where
+        that attempt for the moment is recorded already.
+        """
         async with self._database.write() as connection:
-            await connection.execute(
-                insert(schema.verifications).values(
-                    id=id_,
-                    requested_by=requested_by,
-                    fix=int(fix),
-                    user_id=user_id,
-                    book=book,
-                    status="running",
-                    checked=0,
-                    total=0,
-                    started_at=rfc3339(self._clock.now()),
-                    alive_until=self._alive_until(),
-                )
+            begun = await connection.execute(
+                text(
+                    "INSERT INTO verifications (id, requested_by, kind, fix, user_id, book, status,"
+                    " checked, total, started_at, alive_until, due_at, attempt) VALUES"
+                    " (:id, :requested_by, :kind, :fix, :user_id, :book, 'running',"
+                    " 0, 0, :started_at, :alive_until, :due_at, :attempt)"
+                    " ON CONFLICT (kind, due_at, attempt) DO NOTHING RETURNING id"
+                ),
+                {
+                    "id": id_,
+                    "requested_by": requested_by,
+                    "kind": kind,
+                    "fix": int(fix),
+                    "user_id": user_id,
+                    "book": book,
+                    "started_at": rfc3339(self._clock.now()),
+                    "alive_until": self._alive_until(),
+                    "due_at": None if moment is None else moment.due_at,
+                    "attempt": None if moment is None else moment.attempt,
+                },
             )
-        return id_
+            if begun.one_or_none() is None:
+                return False
+            # The newest of a schedule stays: it says which moments have passed.
+            await connection.execute(
+                text(
+                    "DELETE FROM verifications WHERE alive_until < :now AND number <= ("
+                    "SELECT number FROM verifications ORDER BY number DESC LIMIT 1 OFFSET :kept)"
+                    " AND (due_at IS NULL OR due_at < (SELECT MAX(newer.due_at)"
+                    " FROM verifications AS newer WHERE newer.kind = verifications.kind))"
+                ),
+                {"now": rfc3339(self._clock.now()), "kept": KEPT},
+            )
+        return True
 
     async def goes_on(self, id_: str, checked: int, total: int) -> None:
         """Record how far a verification has come, and that it runs."""
@@ -113,6 +192,37 @@ class Verifications:
         found = await self._read("status = 'done'", 1)
         return found[0] if found else None
 
+    async def newest_scheduled(self, kind: Kind) -> Verification | None:
+        """The last attempt for the newest moment at which a schedule asked for `kind`, or None."""
+        found = await self._read(
+            "kind = :kind AND due_at IS NOT NULL",
+            1,
+            order="due_at DESC, attempt DESC",
+            kind=kind,
+        )
+        return found[0] if found else None
+
+    async def standing(self, kind: Kind) -> Standing:
+        """How verifications of `kind` stand, those of the whole ledger."""
+        async with self._database.read() as connection:
+            done = await connection.execute(
+                text(
+                    "SELECT number, finished_at, report FROM verifications WHERE kind = :kind"
+                    f" AND {_WHOLE} AND status = 'done' ORDER BY number DESC LIMIT 1"
+                ),
+                {"kind": kind},
+            )
+            number, finished_at, report = done.one_or_none() or (0, None, '{"errors":0}')
+            failed = await connection.execute(
+                text(
+                    "SELECT COUNT(*) FROM verifications WHERE kind = :kind"
+                    f" AND {_WHOLE} AND number > :number AND {_FAILED}"
+                ),
+                {"kind": kind, "number": number, "now": rfc3339(self._clock.now())},
+            )
+            errors = msgspec.json.decode(report, type=_Remaining).errors
+            return Standing(kind, finished_at, errors, failed.scalar_one())
+
     def _alive_until(self) -> str:
         return rfc3339(self._clock.now() + timedelta(seconds=ALIVE))
 
@@ -121,13 +231,15 @@ class Verifications:
         async with self._database.write() as connection:
             await connection.execute(table.update().where(table.c.id == id_).values(**values))
 
-    async def _read(self, condition: str, limit: int, **parameters: Any) -> list[Verification]:
+    async def _read(
+        self, condition: str, limit: int, *, order: str = "number DESC", **parameters: Any
+    ) -> list[Verification]:
         now = rfc3339(self._clock.now())
         async with self._database.read() as connection:
             found = await connection.execute(
                 text(
                     f"SELECT {_COLUMNS} FROM verifications WHERE {condition}"
-                    " ORDER BY number DESC LIMIT :limit"
+                    f" ORDER BY {order} LIMIT :limit"
                 ),
                 {"limit": limit, **parameters},
             )

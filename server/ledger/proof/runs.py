@@ -19,7 +19,7 @@ from ..mirrors.sync import MirrorSync
 from ..report import Progress, Report
 from ..transaction_types import TransactionTypes
 from .journal_walk import LoggedSeal
-from .records import ALIVE, Verifications
+from .records import ALIVE, Moment, Verifications
 from .repair import Repairer
 from .verify import Verifier
 
@@ -31,13 +31,14 @@ HEARTBEAT = 2.0
 # What one verification at a time may do, in all processes.
 _FIXING = "fixing verification"
 _ALREADY = "another verification fixes already"
+_CLAIMED = "another verification has that moment already"
 
 
 class Asked(Struct, frozen=True, kw_only=True):
     """
     What a verification is to do. user_id, book: only those accounts; accounts_only: all of them,
     without the journal's own invariants; logged_seals: each ``POSITION:SEAL``, as it was logged
-    outside of the database; actor: who asked.
+    outside of the database; actor: who asked; moment: what a schedule asks for.
     """
 
     fix: bool = False
@@ -46,6 +47,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     accounts_only: bool = False
     logged_seals: Sequence[str] = ()
     actor: str = "system"
+    moment: Moment | None = None
 
 
 class Proof:
@@ -72,7 +74,8 @@ class Proof:
         """
         Check every invariant, and where `fix` put right what can be; see `Verifier.verify`.
 
-        Raises InvalidRequest, UnknownUser, UnknownBook; Conflict where another fixes already.
+        Raises InvalidRequest, UnknownUser, UnknownBook; Conflict where another fixes already, or
+        has the moment.
         """
         return await self._run(*await self._begin(asked), asked, progress)
 
@@ -166,12 +169,24 @@ class Proof:
     async def _begin(self, asked: Asked) -> tuple[str, list[LoggedSeal]]:
         logged = [LoggedSeal.parse(text) for text in asked.logged_seals]
         await self._verifier.check_scope(asked.user_id, asked.book)
-        id_ = await self.verifications.begin(
-            asked.actor, fix=asked.fix, user_id=asked.user_id, book=asked.book
-        )
+        id_ = self.verifications.new_id()
         if asked.fix and not await self._leases.take(_FIXING, id_, ALIVE):
-            await self.verifications.failed(id_, _ALREADY)
             raise Conflict(_ALREADY)
+        try:
+            begun = await self.verifications.begin(
+                id_,
+                asked.actor,
+                kind="rebuild" if asked.accounts_only else "verify",
+                fix=asked.fix,
+                user_id=asked.user_id,
+                book=asked.book,
+                moment=asked.moment,
+            )
+            if not begun:
+                raise Conflict(_CLAIMED)
+        except BaseException:
+            await self._give_back(id_, asked)
+            raise
         return id_, logged
 
     async def _run(
@@ -213,12 +228,15 @@ class Proof:
         except BaseException as error:
             await _cancelled(telling)
             with contextlib.suppress(LedgerError):
-                await self.verifications.failed(id_, str(error) or type(error).__name__)
+                await self.verifications.failed(id_, _why(error))
             raise
         finally:
-            if asked.fix:
-                with contextlib.suppress(LedgerError):
-                    await self._leases.give_back(_FIXING, id_)
+            await self._give_back(id_, asked)
+
+    async def _give_back(self, id_: str, asked: Asked) -> None:
+        if asked.fix:
+            with contextlib.suppress(LedgerError):
+                await self._leases.give_back(_FIXING, id_)
 
     def _repairer(self, actor: str) -> Repairer:
         return Repairer(self._committer, self._mirror_sync, self._types, actor)
@@ -232,6 +250,12 @@ class Proof:
 def by_size(report: Report) -> list[Discrepancy]:
     """What a report has that was not put right, the largest difference first."""
     return sorted((each for each in report.details if not each.fixed), key=_size, reverse=True)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "it was stopped before its end"
+    return str(error) or type(error).__name__
 
 
 def _size(found: Discrepancy) -> Decimal:

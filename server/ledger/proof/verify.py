@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ... import metrics
 from ..database import Database
 from ..errors import UnknownAsset, UnknownBook, UnknownUser
 from ..history import JournalReader
@@ -89,7 +88,6 @@ class Verifier:
         await accounts.walk(selection)
         if user_id is None and asset is None:
             findings.report(check_trial_balance(await self._sums(book)))
-        metrics.VERIFY_DISCREPANCIES.set(findings.errors)
         return findings.summary()
 
     async def compare(
