@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import pytest
 from trading.cashier import AnotherClerk, Booked, Slip
 from trading.history import history
@@ -22,6 +24,7 @@ from trading.screens import Screen, ScreenEnded
 from trading.site import Site, open_site
 from trading.story import Numbers, Played, Unexpected, play
 from trading.view import DoesNotFollow, View
+from websockets.asyncio.server import ServerConnection, serve
 
 from ..conftest import RunTallywire, StartServer
 from ..journeys.conftest import running_server
@@ -162,18 +165,10 @@ async def test_the_story(site: Site, numbers: Numbers) -> None:
     assert "ann asks for ben's: 403 not_allowed" in said
 
 
-async def test_the_story_in_one_postgresql(
-    server: StartServer, postgres_url: str, tallywire: RunTallywire
-) -> None:
-    """The site's tables beside Tallywire's, and two stories at once."""
-    running = await server(database_url=postgres_url)
-    own = postgres_url.replace("postgresql://", "postgresql+asyncpg://")
+async def test_two_stories_at_once(site: Site) -> None:
     numbers = Numbers(deposit="81.000001", withdrawal="80", adjustment="-1")
-    async with open_site(running.base_url, own, SECRET) as site:
-        for played in await asyncio.gather(*(play(site, numbers, _unheard) for _ in range(2))):
-            _check(played, numbers)
-    assert await running.terminate() == 0
-    assert tallywire("verify", database_url=postgres_url).returncode == 0
+    for played in await asyncio.gather(*(play(site, numbers, _unheard) for _ in range(2))):
+        _check(played, numbers)
 
 
 async def test_a_server_killed_in_the_midst_of_the_story(
@@ -205,6 +200,20 @@ async def test_numbers_that_do_not_work_out(site: Site) -> None:
     assert refused.value.code == "insufficient_funds"
     with pytest.raises(Unexpected, match="should be insufficient_funds"):
         await play(site, Numbers(beyond="-1"), _unheard)
+
+
+async def test_the_story_notices_what_else_is_pushed(site: Site, serving: RunningServer) -> None:
+    """Somebody else books for ann where the story is refused."""
+
+    def say(line: str) -> None:
+        if "insufficient_funds" in line:
+            (ann,) = re.findall(r"main/(ann-\w+)/USDT", line)
+            body = {"user_id": ann, "asset": "USDT", "amount": "1"}
+            headers = serving.headers("root", "admin")
+            httpx.post(f"{serving.base_url}/v1/deposits", json=body, headers=headers)
+
+    with pytest.raises(Unexpected, match="ann's screen got something else"):
+        await play(site, Numbers(), say)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +259,7 @@ async def test_users_withdraw_for_themselves_alone(site: Site) -> None:
     assert refused.value.status == 403
 
 
-async def test_roles_and_sessions_are_those_of_now(site: Site) -> None:
+async def test_who_has_logged_out_asks_for_nothing(site: Site) -> None:
     ann = await _logged_in(site)
     await site.people.log_out(ann)
     with pytest.raises(NotLoggedIn):
@@ -368,16 +377,20 @@ async def test_history_is_found_by_its_papers(site: Site) -> None:
 
 
 class _Wire:
-    """Carries connections to a server, cuts them, and turns new ones away while it is down."""
+    """
+    Carries connections to a server and cuts them. While it is down it turns new ones away; where
+    `losing` it cuts instead of handing on what the server says next.
+    """
 
     def __init__(self, upstream: int) -> None:
         self.down = False
+        self.losing = False
         self._upstream = upstream
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/ws"
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -396,23 +409,44 @@ class _Wire:
         upstream, onwards = await asyncio.open_connection("127.0.0.1", self._upstream)
         both = {writer, onwards}
         self._writers |= both
-        await asyncio.gather(_carry(reader, onwards), _carry(upstream, writer))
+        await asyncio.gather(
+            self._carry(reader, onwards), self._carry(upstream, writer, answers=True)
+        )
         self._writers -= both
 
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                if answers and self.losing:
+                    self.losing = False
+                    break
+                writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+
+async def test_a_change_whose_answer_is_lost_is_booked_once(
+    serving: RunningServer, tmp_path: Path
+) -> None:
+    database_url = f"sqlite+aiosqlite:///{tmp_path}/site.db"
+    async with _Wire(serving.port) as wire, open_site(wire.url, database_url, SECRET) as site:
+        sue, ann = [await _logged_in(site, each) for each in ("superadmin", "user")]
+        wire.losing = True
+        booked = await site.cashier.deposit(sue, _slip(ann, "10"))
+        assert booked.replayed and not wire.losing
+        assert [u["position"] for u in await history(site.ledger, ann, ann.user_id)] == [
+            booked.position
+        ]
 
 
 @asynccontextmanager
 async def _over(wire: _Wire, site: Site, session: Session, view: View) -> AsyncIterator[Screen]:
-    async with Screen(wire.url, view, lambda: site.tokens.token(session), jitter=lambda: 1) as it:
+    url = f"ws{wire.url.removeprefix('http')}/ws"
+    async with Screen(url, view, lambda: site.tokens.token(session), jitter=lambda: 1) as it:
         yield it
 
 
@@ -469,18 +503,14 @@ async def test_a_screen_that_is_not_let_in_says_so(site: Site) -> None:
             pass
 
 
-def _begun(stream: Any = "balances") -> View:
-    view = View(stream)
-    begin: dict[str, Any] = {"epoch": "e", "position": 7}
-    if stream == "monitor":
-        view.receive({"type": "admin_monitor_init", **begin})
-    else:
-        balance = {"account": "main/ann/COIN", "seq": 0, "digest": "0" * 64, "balance": "0"}
-        parts = {"balances": [balance], "part": 1, "parts": 1}
-        view.receive({"type": "user_balance_init", **begin, **parts})
-    return view
-
-
+_BEGIN = {
+    "type": "user_balance_init",
+    "epoch": "e",
+    "position": 7,
+    "balances": [],
+    "part": 1,
+    "parts": 1,
+}
 # Entry 1 of the account, from the contract's formula.
 _DIGEST = "716d88dcb26e62f9f8e0a97b56aca95c730a277d155071834af3f81abd79098c"
 _CHANGE = {
@@ -496,8 +526,35 @@ _CHANGE = {
 _UPDATE = {"type": "balance_update", "epoch": "e", "position": 9, "transaction_id": "t"}
 
 
+async def test_a_screen_begins_anew_where_something_does_not_follow(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hellos: list[dict[str, Any]] = []
+
+    async def tell(socket: ServerConnection) -> None:
+        hellos.append(json.loads(await socket.recv()))
+        good = {**_UPDATE, "changes": [_CHANGE]}
+        wrong = {**_UPDATE, "changes": [{**_CHANGE, "digest": "f" * 64}]}
+        for message in (_BEGIN, good if len(hellos) > 1 else wrong):
+            await socket.send(json.dumps(message))
+        await socket.wait_closed()
+
+    async def token() -> str:
+        return f"token-{len(hellos)}"
+
+    async with serve(tell, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with Screen(url, View(), token) as screen:
+            await screen.until(9)
+            assert screen.view.balances["main/ann/COIN"]["balance"] == "5"
+    assert [hello.get("resume") for hello in hellos] == [None, None]
+    assert [hello["token"] for hello in hellos] == ["token-0", "token-1"]
+    assert "entry 1 does not follow entry 0: taking everything anew" in caplog.text
+
+
 def test_a_view_takes_what_follows() -> None:
-    view = _begun()
+    view = View()
+    view.receive(_BEGIN)
     update = {**_UPDATE, "changes": [_CHANGE]}
     assert view.receive(update) == [update]
     assert (view.checked, view.position) == (1, 9)
@@ -521,7 +578,8 @@ def test_a_view_takes_what_follows() -> None:
     ids=str,
 )
 def test_a_view_does_not_take_what_does_not_follow(forged: dict[str, Any]) -> None:
-    view = _begun()
+    view = View()
+    view.receive(_BEGIN)
     with pytest.raises(DoesNotFollow):
         view.receive({**_UPDATE, "changes": [{**_CHANGE, **forged}]})
     assert (view.updates, view.position) == ([], 7)
@@ -530,7 +588,8 @@ def test_a_view_does_not_take_what_does_not_follow(forged: dict[str, Any]) -> No
 @pytest.mark.parametrize("wrong", [{"from": 8}, {"from": 6}, {"epoch": "f"}, {"to": 6}], ids=str)
 def test_a_monitor_notices_a_hole(wrong: dict[str, Any]) -> None:
     message = {"type": "admin_balance_monitor", "epoch": "e", "from": 7, "to": 9, "updates": []}
-    view = _begun("monitor")
+    view = View("monitor")
+    view.receive({"type": "admin_monitor_init", "epoch": "e", "position": 7})
     with pytest.raises(DoesNotFollow):
         view.receive({**message, **wrong})
     assert view.receive(message) == []
