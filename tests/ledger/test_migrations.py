@@ -10,6 +10,8 @@ from .oracle import examine
 
 # What each later migration made, the newest first.
 UNDO = (
+    "ALTER TABLE accounts DROP COLUMN total_earned",
+    "ALTER TABLE postings DROP COLUMN total_earned",
     "DROP TABLE verifications",
     "DROP TABLE mirror_states",
     "DROP TABLE mirrors",
