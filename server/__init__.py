@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from . import ledger
+from .ledger.catalog import Book
 from .ledger.errors import (
     AccountClosed,
     AccountFrozen,
@@ -59,6 +60,7 @@ __all__ = [
     "AlreadyReversed",
     "BalanceManager",
     "Batch",
+    "Book",
     "Conflict",
     "DatabaseUnavailable",
     "HoldExceeded",
