@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,15 +23,19 @@ from .auth import Revocations, Tokens
 from .ledger import BalanceManager, changes, open_ledger
 from .ledger.catalog import FIRST_BOOKS
 from .ledger.changes import Details, IdempotencyKey
-from .ledger.clock import Clock, SystemClock
+from .ledger.clock import Clock, SystemClock, uuid7_source
 from .ledger.errors import LedgerError
 from .ledger.updates import Batch
 from .operations.scheduled import scheduled_jobs
-from .operations.scheduler import Scheduler
-from .settings import Settings
+from .operations.scheduler import Job, Scheduler
+from .settings import Settings, SettingsError
 from .sync.balance import sync_balance_across_all_systems
 from .sync.bus import Bus, open_bus
 from .sync.feed import Feed
+from .webhooks.delivery import MOST_ATTEMPTS, Deliverer
+from .webhooks.destinations import LOOPBACK, VARIABLE, Destinations
+from .webhooks.registrations import Registrations
+from .webhooks.sending import Sender
 from .ws.endpoint import websocket_endpoint
 from .ws.hub import Elsewhere, Hub
 
@@ -69,8 +74,10 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
     """
     signing = _signing_secrets(settings)
     revocations = Revocations()
+    destinations = _destinations(settings)
     async with AsyncExitStack() as stack:
         bus, manager = await _bus_and_ledger(settings, clock, signing, stack)
+        webhooks = Registrations(manager.database, clock, uuid7_source(clock), destinations)
         feed = Feed(manager.reader, bus)
         hub = Hub(
             manager.reader,
@@ -87,7 +94,8 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             # A ledger in use may be looked at in development mode, but gets no play money.
             if (await manager.reader.head()).position == 0:
                 await make_first_users(manager)
-            await stack.enter_async_context(_scheduling(manager, settings, clock))
+            deliverer = _deliverer(manager, webhooks, destinations, clock, bus)
+            await stack.enter_async_context(_scheduling(manager, settings, clock, deliverer))
         await _learn_revocations(manager, revocations, hub)
         bus.subscribe_revocations(partial(_revoke, revocations, hub))
         stack.push_async_callback(
@@ -103,6 +111,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             bus=bus,
             feed=feed,
             hub=hub,
+            webhooks=webhooks,
         )
 
 
@@ -113,10 +122,13 @@ async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None
 
     Raises LedgerError where the database cannot be opened or its schema does not fit.
     """
+    destinations = _destinations(settings)
     async with AsyncExitStack() as stack:
         bus, manager = await _bus_and_ledger(settings, clock, _signing_secrets(settings), stack)
         manager.on_commit(_publisher(bus))
-        await stack.enter_async_context(_scheduling(manager, settings, clock))
+        webhooks = Registrations(manager.database, clock, uuid7_source(clock), destinations)
+        deliverer = _deliverer(manager, webhooks, destinations, clock, bus)
+        await stack.enter_async_context(_scheduling(manager, settings, clock, deliverer))
         yield
 
 
@@ -138,11 +150,42 @@ async def _bus_and_ledger(
     return bus, manager
 
 
+def _destinations(settings: Settings) -> Destinations:
+    """Where webhooks may be sent: as the operator says, else, in development mode, this machine."""
+    entries = settings.webhook_hosts
+    if entries is None:
+        entries = LOOPBACK if settings.development else ()
+    try:
+        return Destinations(entries)
+    except ValueError as error:
+        raise SettingsError(f"{VARIABLE}: {error}") from None
+
+
+def _deliverer(
+    manager: BalanceManager,
+    webhooks: Registrations,
+    destinations: Destinations,
+    clock: Clock,
+    bus: Bus,
+) -> Deliverer:
+    """Who delivers webhooks while this process has the lease, told of commits by `bus`."""
+
+    def sender() -> Sender:
+        return Sender(destinations, clock, connections=MOST_ATTEMPTS)
+
+    deliverer = Deliverer(
+        manager.reader, webhooks, sender, clock, uuid7_source(clock), random.SystemRandom().random
+    )
+    bus.subscribe(lambda batch: deliverer.wake())
+    return deliverer
+
+
 @asynccontextmanager
 async def _scheduling(
-    manager: BalanceManager, settings: Settings, clock: Clock
+    manager: BalanceManager, settings: Settings, clock: Clock, deliverer: Deliverer
 ) -> AsyncIterator[None]:
-    jobs = scheduled_jobs(manager, settings, clock)
+    deliveries = Job("deliver webhooks", 1.0, deliverer.run)
+    jobs = [*scheduled_jobs(manager, settings, clock), deliveries]
     scheduler = Scheduler(manager.leases, secrets.token_hex(8), jobs)
     running = asyncio.create_task(scheduler.run())
     try:

@@ -43,8 +43,10 @@ def configure_logging(form: str) -> None:
     Write log lines to stderr in `form` (``console`` or ``json``), from level INFO up; those of
     libraries in the same form.
     """
+    # Without the frames' locals, among which are tokens and secrets.
+    traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     last: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(traceback), structlog.processors.JSONRenderer()]
         if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )

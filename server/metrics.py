@@ -54,6 +54,19 @@ RESUMES = Counter(
     "tallywire_resumes_total", "Connects that asked to resume: resumed or reset.", ("result",)
 )
 CLOSES = Counter("tallywire_closes_total", "Connections closed by us, by close code.", ("code",))
+WEBHOOK_DELIVERIES = Counter(
+    "tallywire_webhook_deliveries_total",
+    "Attempts to deliver to webhooks by this process: delivered or failed.",
+    ("webhook", "result"),
+)
+WEBHOOK_LAG = Gauge(
+    "tallywire_webhook_lag_positions",
+    "Positions up to the head that were not looked at yet for a webhook.",
+    ("webhook",),
+)
+WEBHOOK_PAUSED = Gauge(
+    "tallywire_webhook_paused", "1 while a webhook is paused, else 0.", ("webhook",)
+)
 
 # Of whichever process verified: read from the record of verifications when they are asked for.
 VERIFY_DISCREPANCIES = Gauge(

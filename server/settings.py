@@ -30,6 +30,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     user_rate: changes a second that one user may ask for, 0 for no limit.
     user_connections: live connections that one user may hold.
     verify_schedule, rebuild_schedule: when a worker verifies and repairs, and rebuilds; or never.
+    webhook_hosts: where webhooks may be sent, by their entries; None where nothing is said.
     """
 
     database_url: str = "sqlite+aiosqlite:///data/tallywire.db"
@@ -44,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     user_connections: int = 20
     verify_schedule: Schedule | None = VERIFY
     rebuild_schedule: Schedule | None = REBUILD
+    webhook_hosts: tuple[str, ...] | None = None
 
     @property
     def development(self) -> bool:
@@ -82,6 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             ),
             verify_schedule=_schedule(given, "TALLYWIRE_VERIFY_SCHEDULE", VERIFY, timezone),
             rebuild_schedule=_schedule(given, "TALLYWIRE_REBUILD_SCHEDULE", REBUILD, timezone),
+            webhook_hosts=_entries(given.get("TALLYWIRE_WEBHOOK_HOSTS")),
         )
 
 
@@ -129,6 +132,12 @@ def _origins(text: str) -> tuple[str, ...]:
                 f"TALLYWIRE_ORIGINS: {origin!r} is not an origin such as https://app.example.com"
             )
     return origins
+
+
+def _entries(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _whole(

@@ -106,6 +106,26 @@ class VerificationRequest(Struct, kw_only=True):
     logged_seals: list[str] = []
 
 
+class WebhookSettings(Struct, kw_only=True):
+    """
+    A webhook's settings; absent = unchanged. A new one needs `url`; its `filter` is the monitor's,
+    `{}` = everything; its `secret`, where none is given, is made and shown in that answer only;
+    its `position`, above which deliveries go on, is the head where none is given.
+    """
+
+    url: str | None = None
+    filter: dict[str, Any] | None = None
+    secret: Annotated[
+        str | None,
+        Meta(
+            description="`whsec_` and the base64 of 16 to 64 bytes, which are the key; or any other"
+            " text of 16 to 255 characters, whose UTF-8 bytes are the key."
+        ),
+    ] = None
+    position: Annotated[int, Meta(ge=0)] | None = None
+    status: Literal["active", "paused"] | None = None
+
+
 class TokenRequest(Struct):
     """Whom a development token is for."""
 

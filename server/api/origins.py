@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_METHODS = "GET, HEAD, POST, PUT, PATCH"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _ASKED = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
 _SHOWN = "Location, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After"
 

@@ -17,6 +17,7 @@ from ..ledger.errors import LedgerError
 from ..ledger.proof.records import KINDS
 from .answers import answer
 from .calls import Call
+from .webhooks import measure_webhooks
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -69,13 +70,14 @@ async def readyz(call: Call) -> Response:
 
 
 async def show_metrics(call: Call) -> Response:
-    """The metrics of this process and of the ledger's verifications, for Prometheus."""
+    """The metrics of this process, and of what all share by its record, for Prometheus."""
     try:
         async with asyncio.timeout(_DATABASE_SECONDS):
             await _measure_verifications(call)
+            await measure_webhooks(call.services)
     except (LedgerError, OSError) as error:
         # The last ones known stand: whether the newest is too old is for the alert to say.
-        _log.warning("how verifications stand is not read", reason=str(error))
+        _log.warning("how verifications and webhooks stand is not read", reason=str(error))
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

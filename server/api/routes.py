@@ -19,7 +19,17 @@ from ..operations.reversals import Reversal
 from ..operations.shared_charges import SharedCharge, shared_charge
 from ..operations.transfers import Transfer, transfer
 from ..operations.withdrawals import Withdrawal, withdrawal
-from . import administration, catalog, development, holds, pages, transactions, users, verifications
+from . import (
+    administration,
+    catalog,
+    development,
+    holds,
+    pages,
+    transactions,
+    users,
+    verifications,
+    webhooks,
+)
 from .answers import answer
 from .batches import create_batch
 from .bodies import (
@@ -30,6 +40,7 @@ from .bodies import (
     BookSettings,
     TokenRequest,
     VerificationRequest,
+    WebhookSettings,
 )
 from .calls import (
     ADMIN,
@@ -133,6 +144,10 @@ ROUTES: tuple[Route, ...] = (
     _get("/v1/admin/verifications/{id}", AUDITOR, verifications.read_verification, "Verification"),
     _get("/v1/admin/discrepancies", AUDITOR, verifications.list_discrepancies, "Discrepancies", DiscrepanciesQuery),
     _get("/v1/admin/trial-balance", AUDITOR, transactions.read_trial_balance, "TrialBalance", TrialBalanceQuery),
+    Route(method="PUT", path="/v1/admin/webhooks/{name}", who=SUPERADMIN, endpoint=webhooks.put_webhook, takes=WebhookSettings, answer="Webhook"),
+    _get("/v1/admin/webhooks", AUDITOR, webhooks.list_webhooks, "Webhooks", NamesQuery),
+    _get("/v1/admin/webhooks/{name}", AUDITOR, webhooks.read_webhook, "Webhook"),
+    Route(method="DELETE", path="/v1/admin/webhooks/{name}", who=SUPERADMIN, endpoint=webhooks.delete_webhook, answer="Removed"),
     Route(method="POST", path="/v1/admin/users/{user}/disconnect", who=SUPERADMIN, endpoint=administration.disconnect_user, answer="Disconnected"),
     Route(method="POST", path="/v1/admin/pause", who=SUPERADMIN, endpoint=administration.pause, answer="PauseState"),
     Route(method="POST", path="/v1/admin/resume", who=SUPERADMIN, endpoint=administration.resume, answer="PauseState"),

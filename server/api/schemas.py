@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..ledger.catalog import Asset, Book
 from ..ledger.invariants import Discrepancy
 from ..ledger.proof.records import Verification
+from ..webhooks.registrations import Status
 
 Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
 Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
@@ -308,6 +309,39 @@ class PauseState(Struct):
     paused: bool
 
 
+class Webhook(Struct, kw_only=True):
+    """A webhook, and how far its deliveries have come."""
+
+    name: str
+    url: str
+    filter: dict[str, str]
+    status: Status
+    position: Annotated[int, Meta(description="The end of what was delivered.")]
+    head: Position
+    lag: Annotated[int, Meta(description="Positions up to the head that were not looked at yet.")]
+    attempts: Annotated[int, Meta(description="How many failed in a row.")]
+    failing_since: Time | None
+    next_attempt_at: Time | None
+    last_error: str | None
+    last_delivered_at: Time | None
+    secret: Annotated[
+        str | UnsetType, Meta(description="Only where it was made by this very call.")
+    ] = UNSET
+
+
+class Webhooks(Struct):
+    """Webhooks, by name."""
+
+    items: list[Webhook]
+    next_cursor: str | None
+
+
+class Removed(Struct):
+    """What is not there any more."""
+
+    name: str
+
+
 class Token(Struct):
     """A development token."""
 
@@ -346,6 +380,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     PauseState,
     Problem,
     Readiness,
+    Removed,
     Statement,
     Ticket,
     Token,
@@ -356,4 +391,6 @@ ANSWERS: tuple[type[Struct], ...] = (
     Verification,
     VerificationStarted,
     Verifications,
+    Webhook,
+    Webhooks,
 )

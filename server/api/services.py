@@ -11,6 +11,7 @@ from ..ledger import BalanceManager
 from ..ledger.clock import Clock
 from ..ledger.errors import NotAuthenticated
 from ..settings import Settings
+from ..webhooks.registrations import Registrations
 from .rates import RateLimits
 
 
@@ -56,6 +57,7 @@ class Services:
     bus: Link
     feed: Follower
     hub: Connections
+    webhooks: Registrations
 
     def authenticate(self, token: str) -> Principal:
         """The principal of a bearer token; raises NotAuthenticated."""

@@ -251,7 +251,12 @@ def _sqlite_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
     mode = ["journal_mode=WAL"] if writes else []
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
     engine = create_async_engine(
-        url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": _CONNECT_SECONDS}
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        # What is bound may be secret, and an error may be logged.
+        hide_parameters=True,
+        connect_args={"timeout": _CONNECT_SECONDS},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -294,6 +299,7 @@ def _postgres_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
+        hide_parameters=True,
         pool_pre_ping=not writes,
         connect_args={
             "server_settings": {**_session_options(url), **session},

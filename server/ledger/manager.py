@@ -22,6 +22,7 @@ from .catalog import Catalog
 from .changes import Amount, Change, Details, IdempotencyKey
 from .clock import parse_rfc3339, rfc3339
 from .committer import CommitCallback, Committer
+from .database import Database
 from .days import parse_day
 from .errors import (
     InvalidRequest,
@@ -103,6 +104,7 @@ class BalanceManager:
         exporter: Exporter,
         types: TransactionTypes,
         refresh: Callable[[], Any],
+        database: Database,
         *,
         default_asset: str,
         default_book: str,
@@ -113,6 +115,8 @@ class BalanceManager:
         self._refresh = refresh
         self._default_asset = default_asset
         self._default_book = default_book
+        # For what is kept beside the journal.
+        self.database = database
         self.reader = reader
         self.administration = administration
         self.access = access

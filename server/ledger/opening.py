@@ -123,6 +123,7 @@ async def open_ledger_in(
         Exporter(database, journal),
         types,
         refresh,
+        database,
         default_asset=default_asset,
         default_book=default_book,
     )

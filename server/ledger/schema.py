@@ -261,6 +261,30 @@ verifications = Table(
     CheckConstraint("status IN ('running', 'done', 'failed')", name="verification_status_known"),
 )
 
+# `position` is what the receiver was told last, `examined` what was looked at since; `message_*` is
+# the message under way, if any. `generation` is another after each change by an operator.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("url", _text, nullable=False),
+    Column("filter", _text, nullable=False),
+    Column("secret", _text, nullable=False),
+    Column("status", _text, nullable=False),
+    Column("generation", _text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("examined", BigInteger, nullable=False),
+    Column("message_id", _text),
+    Column("message_epoch", _text),
+    Column("message_to", BigInteger),
+    Column("attempts", BigInteger, nullable=False),
+    Column("failing_since", _text),
+    Column("next_attempt_at", _text),
+    Column("last_error", _text),
+    Column("last_delivered_at", _text),
+    CheckConstraint("status IN ('active', 'paused')", name="webhook_status_known"),
+)
+
 audit = Table(
     "audit",
     metadata,

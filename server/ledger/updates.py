@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -149,6 +150,11 @@ class UpdateFilter(Struct, frozen=True):
                 raise InvalidRequest("min_amount is a decimal string", pointer="/filter/min_amount")
         return wanted
 
+    def conditions(self) -> dict[str, str]:
+        """What it asks for, by name, as `parse` takes it."""
+        every = msgspec.structs.asdict(self)
+        return {name: value for name, value in every.items() if value is not None}
+
     def matches(self, update: Mapping[str, Any]) -> bool:
         """Whether the decoded `update` passes."""
         if self == UpdateFilter():
@@ -170,3 +176,54 @@ class UpdateFilter(Struct, frozen=True):
                 or abs(Decimal(change["amount"])) >= Decimal(self.min_amount)
             )
         )
+
+
+class AdminUpdates:
+    """A transaction as admins see it, decoded only where a filter asks."""
+
+    def __init__(self, epoch: str, committed: Committed) -> None:
+        self._epoch = epoch
+        self._committed = committed
+
+    @cached_property
+    def _bodies(self) -> list[bytes]:
+        return [with_epoch(self._epoch, body) for body in self._committed.admin_bodies()]
+
+    @cached_property
+    def _decoded(self) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(body) for body in self._bodies]
+
+    def passing(self, wanted: UpdateFilter) -> list[bytes]:
+        """The UPDATEs, with epoch, that pass `wanted`."""
+        if wanted == UpdateFilter():
+            return self._bodies
+        pairs = zip(self._bodies, self._decoded, strict=True)
+        return [body for body, decoded in pairs if wanted.matches(decoded)]
+
+
+class Gather:
+    """UPDATEs on their way into one message, whose transactions are never split."""
+
+    def __init__(self, most: int) -> None:
+        """most: the bytes of UPDATEs that a message may have; one transaction always fits."""
+        self.size = 0
+        self._most = most
+        self._updates: list[bytes] = []
+
+    def takes(self, updates: list[bytes]) -> bool:
+        """Whether one more transaction's `updates` fit; an empty one takes any."""
+        return not self._updates or self.size + _size(updates) <= self._most
+
+    def add(self, updates: list[bytes]) -> None:
+        """Put a transaction's `updates` in."""
+        self._updates += updates
+        self.size += _size(updates)
+
+    def take(self) -> list[bytes]:
+        """What was gathered; it is empty then."""
+        updates, self._updates, self.size = self._updates, [], 0
+        return updates
+
+
+def _size(updates: list[bytes]) -> int:
+    return sum(map(len, updates)) + len(updates)

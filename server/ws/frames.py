@@ -12,6 +12,8 @@ from msgspec import Raw, Struct
 from ..ledger.clock import rfc3339
 
 PART_BALANCES = 500
+# A monitor's message is at most 64 KiB with its envelope.
+GATHER_BYTES = 65_536 - 256
 # Transactions of these types reach the user as another message than `balance_update`.
 REPAIR = "repair"
 TRADING_CONTROL = "trading_control"

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .. import logs, metrics
 from ..ledger.clock import Clock
-from ..ledger.updates import Committed, UpdateFilter
+from ..ledger.updates import AdminUpdates, Committed, UpdateFilter
 from . import closes, frames
 from .connection import Connection
 from .frames import Cursor, Frame
 from .live import Live
 from .messages import Resume
-from .monitor import AdminUpdates
 from .passing import Passing, Stop
 from .snapshots import SharedSnapshots, SnapshotReader
 from .tail import Seen

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 from .. import metrics
 from ..ledger.clock import Clock, parse_rfc3339
-from ..ledger.updates import Committed, UpdateFilter
+from ..ledger.updates import AdminUpdates, Committed, Gather, UpdateFilter
 from . import frames
 from .connection import Connection
 from .frames import Cursor, Frame
-from .monitor import AdminUpdates, Gather
 from .tail import Seen, Tail
 
 GATHER_SECONDS = 0.050
@@ -24,7 +23,7 @@ class _Group:
 
     def __init__(self) -> None:
         self.connections: dict[Connection, None] = {}
-        self.gather = Gather()
+        self.gather = Gather(frames.GATHER_BYTES)
         self.timer: asyncio.TimerHandle | None = None
 
 

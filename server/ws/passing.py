@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 
-from ..ledger.updates import Committed
+from ..ledger.updates import AdminUpdates, Committed, Gather
 from . import frames
 from .connection import Connection
 from .frames import Cursor
-from .monitor import AdminUpdates, Gather
 from .tail import Seen
 
 
@@ -29,7 +28,7 @@ class Passing:
     def __init__(self, connection: Connection, epoch: str) -> None:
         self._connection = connection
         self._epoch = epoch
-        self._gather = Gather()
+        self._gather = Gather(frames.GATHER_BYTES)
         self._latest: dict[str, dict[str, Any]] = {}
 
     def take(self, seen: Seen) -> Stop | None:

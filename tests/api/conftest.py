@@ -19,7 +19,10 @@ from tallywire.api.routing import RouteTable
 from tallywire.api.services import Services
 from tallywire.auth import Revocations, Tokens
 from tallywire.ledger import open_ledger
+from tallywire.ledger.clock import uuid7_source
 from tallywire.settings import Settings
+from tallywire.webhooks.destinations import LOOPBACK, Destinations
+from tallywire.webhooks.registrations import Registrations
 
 SECRET = "a secret of the tests, long enough"
 
@@ -137,6 +140,9 @@ async def edge(sqlite_url: str, settings: Settings) -> AsyncIterator[Edge]:
             bus=wire,
             feed=wire,
             hub=wire,
+            webhooks=Registrations(
+                manager.database, clock, uuid7_source(clock), Destinations(LOOPBACK)
+            ),
         )
         app = Starlette(
             routes=[RouteTable(routes_for(settings.development))],

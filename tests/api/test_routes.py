@@ -31,6 +31,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/admin/accounts": {"book": "main", "user_id": "alice", "asset": "BTC"},
     "PATCH /v1/admin/accounts/{book}/{owner}/{asset}": {"floor": "-1"},
     "POST /v1/admin/verifications": {},
+    "PUT /v1/admin/webhooks/{name}": {"url": "http://127.0.0.1:9/hook"},
     "POST /dev/token": {"user_id": "alice", "role": "user"},
 }
 PATHS = {

@@ -10,6 +10,7 @@ from .oracle import examine
 
 # What each later migration made, the newest first.
 UNDO = (
+    "DROP TABLE webhooks",
     "ALTER TABLE accounts DROP COLUMN total_earned",
     "ALTER TABLE postings DROP COLUMN total_earned",
     "DROP TABLE verifications",

@@ -394,7 +394,7 @@ def test_a_long_reason_is_cut_between_characters() -> None:
 
 def test_the_protocol_imports_no_io() -> None:
     folder = Path(str(protocol.__file__)).parent
-    for name in ("protocol", "messages", "frames", "closes", "monitor", "tail"):
+    for name in ("protocol", "messages", "frames", "closes", "tail"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {
             alias.name

@@ -1,0 +1,58 @@
+"""The page's receiver takes what Tallywire sends, once, and nobody else's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tallywire.ledger.clock import SystemClock
+
+from tests.services.receiver import Answer, Receiver
+
+from .conftest import World
+
+PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+
+
+def page() -> dict[str, Any]:
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)  # noqa: S102 - the page's own code
+    return names
+
+
+async def test_the_pages_receiver_counts_each_position_once(
+    world: World, receiver: Receiver
+) -> None:
+    world.clock.now = SystemClock().now  # type: ignore[method-assign]
+    world.draw = 0.0
+    receiver.answers += [Answer(500), Answer(500)]
+    made = await world.put(url=receiver.url)
+    async with world.delivering():
+        await world.commit("ann", "bob")
+        await world.until(lambda row: row.position == 2)
+        await world.put(position=0)
+        await world.commit("cid")
+        await world.until(lambda row: row.position == 3)
+    assert len(receiver.received) > 3
+    names, epoch, position = page(), None, 0
+    kept: list[int] = []
+    for each in receiver.received:
+        headers = {name.title(): value for name, value in each.headers.items()}
+        verified = names["verified"]
+        assert verified(made.secret.text, headers, each.body)
+        assert not verified(made.secret.text, headers, each.body + b" ")
+        assert not verified("another secret than this", headers, each.body)
+        assert not verified(made.secret.text, headers, each.body, tolerance=-1)
+        message = each.message
+        kept += [update["position"] for update in names["not_yet_kept"](message, epoch, position)]
+        epoch, position = message["epoch"], max(position, message["to"])
+    assert kept == [1, 2, 3]
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", PAGE.read_text())
+    assert links
+    for link in links:
+        assert (PAGE.parent / link).exists(), link
