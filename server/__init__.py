@@ -34,7 +34,9 @@ from .ledger.errors import (
     UnknownBook,
     UnknownUser,
 )
+from .ledger.invariants import Discrepancy
 from .ledger.receipts import Receipt
+from .ledger.report import Report
 from .ledger.transaction_types import TransactionType
 from .ledger.updates import Batch
 
@@ -63,6 +65,7 @@ __all__ = [
     "Book",
     "Conflict",
     "DatabaseUnavailable",
+    "Discrepancy",
     "HoldExceeded",
     "HoldNotOpen",
     "IdempotencyKeyReused",
@@ -81,6 +84,7 @@ __all__ = [
     "Overloaded",
     "Paused",
     "Receipt",
+    "Report",
     "SchemaMismatch",
     "SyncBalanceManager",
     "SyncWallet",

@@ -200,6 +200,7 @@ class SyncBalanceManager:
     read_original = _blocking(BalanceManager.read_original)
     read_catalog = _blocking(BalanceManager.read_catalog)
     get_balance = _blocking(BalanceManager.get_balance)
+    balances = _blocking(BalanceManager.balances)
     balance_at = _blocking(BalanceManager.balance_at)
     statement = _blocking(BalanceManager.statement)
     history = _blocking(BalanceManager.history)

@@ -443,6 +443,14 @@ class BalanceManager:
         await self.prepare(lambda catalog: (catalog.book(wanted[0]), catalog.asset(wanted[1])))
         return _balance_in(await self.reader.snapshot([user_id]), user_id, wanted)
 
+    async def balances(self, user_id: str) -> list[dict[str, Any]]:
+        """
+        All of the user's accounts by name, as the contract's BALANCE objects: totals, status and
+        thresholds too.
+        """
+        snapshot = await self.reader.snapshot([check_user_id(user_id)])
+        return [msgspec.json.decode(encoded) for encoded in snapshot.balances[user_id]]
+
     async def balance_at(
         self,
         user_id: str,

@@ -1,0 +1,1 @@
+"""A prepaid service: virtual servers, paid from balances that Tallywire keeps."""
