@@ -70,7 +70,8 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
     """
     Every service, started; afterwards stopped in order: screens, feed, ledger, bus.
 
-    Raises LedgerError where the database cannot be opened or its schema does not fit.
+    Raises LedgerError where the database cannot be opened or its schema does not fit,
+    SettingsError where an address for webhooks cannot be one.
     """
     signing = _signing_secrets(settings)
     revocations = Revocations()
@@ -120,7 +121,8 @@ async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None
     """
     A worker: takes part in the scheduled jobs until the block ends, and serves nobody.
 
-    Raises LedgerError where the database cannot be opened or its schema does not fit.
+    Raises LedgerError where the database cannot be opened or its schema does not fit,
+    SettingsError where an address for webhooks cannot be one.
     """
     destinations = _destinations(settings)
     async with AsyncExitStack() as stack:

@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from tallywire.app import create_app
 from tallywire.ledger import open_ledger
-from tallywire.settings import Settings
+from tallywire.settings import Settings, SettingsError
 
 from .logged import logged
 
@@ -114,6 +114,12 @@ async def test_in_development_mode_the_server_does_the_scheduled_jobs(tmp_path: 
                     await asyncio.sleep(0.01)
             assert await leases.take("scheduler", "another", 0) is not does
             await leases.give_back("scheduler", "another")
+
+
+async def test_an_address_for_webhooks_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
+    app = create_app(settings_in(tmp_path, webhook_hosts=("https://hooks.example.com",)))
+    with pytest.raises(SettingsError, match=r"TALLYWIRE_WEBHOOK_HOSTS: 'https://hooks"):
+        await app.router.lifespan_context(app).__aenter__()
 
 
 def test_nothing_is_built_before_the_start() -> None:

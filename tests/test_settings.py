@@ -34,6 +34,7 @@ def test_everything_can_be_set() -> None:
             "TALLYWIRE_LOG": "json",
             "TALLYWIRE_USER_RATE": "0",
             "TALLYWIRE_USER_CONNECTIONS": "3",
+            "TALLYWIRE_WEBHOOK_HOSTS": "hooks.example.com, [::1]:8443,",
             "TALLYWIRE_VERIFY_SCHEDULE": "*/30 1-5 * * MON",
             "TALLYWIRE_REBUILD_SCHEDULE": "off",
             "TALLYWIRE_TIMEZONE": "Europe/Berlin",
@@ -50,6 +51,7 @@ def test_everything_can_be_set() -> None:
         log="json",
         user_rate=0,
         user_connections=3,
+        webhook_hosts=("hooks.example.com", "[::1]:8443"),
         verify_schedule=Schedule("*/30 1-5 * * MON", "Europe/Berlin"),
         rebuild_schedule=None,
     )

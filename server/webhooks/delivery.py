@@ -187,9 +187,10 @@ class Follower:
         if row.message is None:
             return await self._look()
         if row.next_attempt_at is not None:
-            due = parse_rfc3339(row.next_attempt_at) - self._clock.now()
-            if due.total_seconds() > 0:
-                return min(due.total_seconds(), LOOK)
+            due = (parse_rfc3339(row.next_attempt_at) - self._clock.now()).total_seconds()
+            # One that is further away was written by a clock that was set back since.
+            if 0 < due <= backoff.LONGEST:
+                return min(due, LOOK)
         head = await self._journal.head()
         if head.epoch != row.message.epoch:
             # Another journal took this one's place: what was not told is told as its own.

@@ -146,24 +146,23 @@ class Registrations:
     def _changed(
         self, name: str, present: Registration | None, wanted: Wanted, head: int
     ) -> tuple[Registration, Secret | None]:
-        fresh = None
+        secret, fresh = wanted.secret, None
         if present is None:
             if wanted.url is None:
                 raise InvalidRequest("a new webhook needs a url", pointer="/url")
-            if wanted.secret is None:
-                fresh = Secret.generated(self._random_bytes)
-            start = head if wanted.position is None else wanted.position
+            if secret is None:
+                secret = fresh = Secret.generated(self._random_bytes)
             present = Registration(
                 name=name,
                 url=wanted.url,
                 filter=UpdateFilter(),
-                secret=wanted.secret or fresh or Secret.generated(self._random_bytes),
+                secret=secret,
                 status="active",
                 generation="",
-                position=start,
-                examined=start,
+                position=head,
+                examined=head,
             )
-        return with_wishes(present, wanted, self._new_id()), fresh
+        return as_wanted(present, wanted, self._new_id()), fresh
 
     async def remove(self, name: str, *, actor: str) -> None:
         """Forget the webhook `name`; what is under way may still arrive. Raises NotFound."""
@@ -264,7 +263,7 @@ class Registrations:
         return None if row is None else _registration(row)
 
 
-def with_wishes(present: Registration, wanted: Wanted, generation: str) -> Registration:
+def as_wanted(present: Registration, wanted: Wanted, generation: str) -> Registration:
     """
     The webhook after a change by an operator. Pure.
 

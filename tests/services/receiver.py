@@ -9,6 +9,7 @@ A server of somebody else's that webhooks are posted to, on a free loopback port
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Answer:
     status: int = 200
     retry_after: str | None = None
     location: str | None = None
+    cookie: str | None = None
     after: asyncio.Event | None = None
     endless: bool = False
     cut: bool = False
@@ -64,18 +66,21 @@ class Answer:
 
 @dataclass
 class Receiver:
-    """answers: those to the next requests, in order; then it answers 200. An async context."""
+    """
+    answers: those to the next requests, in order; then it answers 200. tls: its own certificate,
+    where it has one. An async context.
+    """
 
     answers: list[Answer] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     busy: int = 0
-    port: int = 0
+    tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Receiver:
         self._changed = asyncio.Condition()
         self._serving: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -101,7 +106,8 @@ class Receiver:
         try:
             while await self._exchange(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        # A cancelled task would have asyncio's own callback complain.
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._serving.discard(task)
@@ -135,6 +141,8 @@ async def _answer(answer: Answer, writer: asyncio.StreamWriter) -> bool:
         lines.append(f"Retry-After: {answer.retry_after}")
     if answer.location is not None:
         lines.append(f"Location: {answer.location}")
+    if answer.cookie is not None:
+        lines.append(f"Set-Cookie: {answer.cookie}")
     lines.append("Connection: close" if answer.endless else "Content-Length: 0")
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
     while answer.endless:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tallywire.ledger import UpdateFilter
-from tallywire.webhooks.registrations import Message, Registration, Wanted, with_wishes
+from tallywire.webhooks.registrations import Message, Registration, Wanted, as_wanted
 from tallywire.webhooks.signing import Secret
 
 from .conftest import World
@@ -46,17 +46,17 @@ ROW = Registration(
 def test_a_message_under_way_is_kept_where_it_is_still_true(
     wanted: dict[str, Any], position: int, examined: int, kept: bool
 ) -> None:
-    made = with_wishes(ROW, Wanted(**wanted), "2")
+    made = as_wanted(ROW, Wanted(**wanted), "2")
     assert (made.position, made.examined, made.generation) == (position, examined, "2")
     assert made.message == (ROW.message if kept else None)
     assert (made.attempts, made.failing_since, made.next_attempt_at) == (0, None, None)
 
 
 def test_a_pause_keeps_the_reason() -> None:
-    paused = with_wishes(ROW, Wanted(status="paused"), "2")
+    paused = as_wanted(ROW, Wanted(status="paused"), "2")
     assert (paused.attempts, paused.last_error) == (2, "answered 500")
-    assert with_wishes(paused, Wanted(url=URL), "3").last_error == "answered 500"
-    assert with_wishes(paused, Wanted(status="active"), "3").last_error is None
+    assert as_wanted(paused, Wanted(url=URL), "3").last_error == "answered 500"
+    assert as_wanted(paused, Wanted(status="active"), "3").last_error is None
 
 
 async def test_the_row_is_what_was_put(either_world: World) -> None:
