@@ -14,13 +14,15 @@ from ..ledger.errors import InvalidRequest
 from ..ledger.reversals import Original
 from ..ledger.transaction_types import TransactionTypes
 from . import policy
-from .requests import Description
+from .requests import Description, Metadata
 
 
 class Reversal(Struct, kw_only=True):
     """Undo a transaction; `description` says why."""
 
     description: Description
+    reference: str | None = None
+    metadata: Metadata | None = None
     force: Annotated[bool, Meta(description="Past the floors; superadmins only.")] = False
 
 
@@ -40,6 +42,8 @@ def reversal(
         raise InvalidRequest("a reversal needs a description", pointer="/description")
     details = Details(
         description=request.description,
+        reference=request.reference,
+        metadata=request.metadata,
         actor=principal.user_id,
         actor_role=principal.role,
         key=key,

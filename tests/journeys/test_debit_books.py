@@ -84,6 +84,44 @@ async def test_a_shared_charge_is_split_to_the_last_cent(outside: Outside) -> No
         assert monitor.monitored == answer["updates"]
 
 
+async def test_an_expense_is_undone_for_every_flat_at_once(outside: Outside) -> None:
+    """In its category of the statement, though the month that it belongs to is closed."""
+    building = await _building(outside, timezone="Europe/Athens", starts_on="2024-10-01")
+    flats = [outside.new_user("flat") for _ in range(3)]
+    shares = [{"user_id": flat, "weight": 1} for flat in flats]
+    body: Json = {"book": building, "asset": "EUR", "amount": "90.00", "shares": shares}
+    fee = {**body, "category": "management fees", "effective_at": "2024-11-01T00:00:00+02:00"}
+    early = {**fee, "effective_at": "2024-09-30T20:59:59Z"}
+    refused(await outside.admin.post("/v1/shared-charges", early), 400, "invalid_request")
+    charge = accepted(await outside.admin.post("/v1/shared-charges", fee))
+    closed = await outside.root.put(f"/v1/admin/books/{building}", {"closed_through": "2024-11-30"})
+    assert closed.status_code == 200
+
+    path = f"/v1/transactions/{charge['transaction_id']}/reversal"
+    wrong = {"description": "entered twice", "metadata": {"category": "management fees"}}
+    undone = accepted(await outside.admin.post(path, {**wrong, "reference": "e-7"}))
+    refused(await outside.admin.post(path, wrong), 409, "already_reversed")
+    assert {update["reference"] for update in undone["updates"]} == {"e-7"}
+    for flat in flats:
+        owed = [
+            (await outside.auditor.get(f"/v1/users/{flat}/balances", book=building, **at)).json()
+            for at in ({"before": "2024-11-01"}, {"before": "2024-11-02"}, {})
+        ]
+        assert [[b["balance"] for b in each["balances"]] for each in owed] == [
+            [],
+            ["30.00"],
+            ["0.00"],
+        ]
+        answer = await outside.auditor.get(
+            f"/v1/users/{flat}/statements", book=building, from_="2024-11-01", to="2999-01-01"
+        )
+        (account,) = answer.json()["accounts"]
+        assert [tuple(movement.values()) for movement in account["movements"]] == [
+            ("reversal", "management fees", 1, "-30.00"),
+            ("shared_charge", "management fees", 1, "30.00"),
+        ]
+
+
 async def test_ties_go_to_the_earlier_share(outside: Outside) -> None:
     building = await _building(outside)
     users = [outside.new_user(name) for name in ("z", "y", "x")]
