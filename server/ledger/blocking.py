@@ -250,6 +250,7 @@ class SyncWallet:
     set_balance = _blocking_wallet(Wallet.set_balance)
     charge_service = _blocking_wallet(Wallet.charge_service)
     recharge = _blocking_wallet(Wallet.recharge)
+    pay = _blocking_wallet(Wallet.pay)
     transfer = _blocking_wallet(Wallet.transfer)
     place_hold = _blocking_wallet(Wallet.place_hold)
     history = _blocking_wallet(Wallet.history)

@@ -838,6 +838,12 @@ class Wallet:
             self.user_id, amount, description, **self._here(options)
         )
 
+    async def pay(
+        self, amount: Amount, description: str = "", **options: Unpack[Options]
+    ) -> Receipt:
+        """See `BalanceManager.pay`."""
+        return await self._manager.pay(self.user_id, amount, description, **self._here(options))
+
     async def transfer(
         self, to_user: str, amount: Amount, description: str = "", **options: Unpack[Options]
     ) -> Receipt:

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tallywire import (
+    AccountFrozen,
     AlreadyReversed,
     BalanceManager,
     Conflict,
@@ -141,6 +143,7 @@ async def test_the_readme(tmp_path: Path) -> None:
         ["--opening", "A9=5"],
         ["--payment", "-5"],
         ["--name", "Seven"],
+        ["--workers", "-1"],
     ],
 )
 def test_odd_numbers(
@@ -387,6 +390,30 @@ async def test_a_payment_undone_by_hand(
         await Building(*place, AwayAndUndone(tmp_path), "seven").take_payment("A", Decimal(5), SCAN)
     assert await building.debt("A") == 0
     assert await building.finish_payments(NO_WAIT) == {}
+
+
+async def test_one_that_cannot_be_finished_stops_no_other(
+    building: Building, place: tuple[BalanceManager, AsyncEngine], tmp_path: Path
+) -> None:
+    class CutOff(ReceiptFolder):
+        async def keep(self, payment_id: UUID, scan: bytes) -> None:
+            raise asyncio.CancelledError
+
+    for apartment in ("A", "B", "A", "C"):
+        with pytest.raises(asyncio.CancelledError):
+            await Building(*place, CutOff(tmp_path), "seven").take_payment(
+                apartment, Decimal(5), SCAN
+            )
+    ledger, _ = place
+    account: dict[str, Any] = {"book": building.book, "asset": "EUR"}
+    await ledger.change_account(building.account("A"), {"status": "frozen"}, **account)
+    with pytest.raises(ExceptionGroup) as stuck:
+        await building.finish_payments(NO_WAIT)
+    assert [type(each) for each in stuck.value.exceptions] == [AccountFrozen] * 2
+    assert await building.debts() == in_euros(A="-10", B="0", C="0")
+    await ledger.change_account(building.account("A"), {"status": "active"}, **account)
+    assert list((await building.finish_payments(NO_WAIT)).values()) == ["reversed"] * 2
+    assert await building.debt("A") == 0
 
 
 # Types

@@ -55,9 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _amount(text: str) -> Decimal:
     try:
-        return Decimal(text)
+        amount = Decimal(text)
     except InvalidOperation:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount") from None
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount")
+    return amount
 
 
 def _by_apartment(read: Callable[[str], Value]) -> Callable[[str], dict[str, Value]]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tallywire import TRANSACTION_ID, AlreadyReversed, BalanceManager, Book, Conflict
+from tallywire import TRANSACTION_ID, AlreadyReversed, BalanceManager, Book, Conflict, LedgerError
 
 from .tables import divisions, expenses, metadata, payments
 
@@ -215,7 +215,8 @@ class Building:
         Undo an expense for all apartments at once, and mark it as deleted. Raises LookupError,
         and AlreadyReversed where it is deleted already.
         """
-        found = await self._rows(select(expenses).where(expenses.c.id == expense_id))
+        here = (expenses.c.book == self.book) & (expenses.c.id == expense_id)
+        found = await self._rows(select(expenses).where(here))
         if not found:
             raise LookupError(f"there is no expense {expense_id}")
         (expense,) = found
@@ -224,11 +225,7 @@ class Building:
             f"Deleted: {expense.title}",
             metadata={"category": expense.category},
             reference=str(expense_id),
-            alongside=[
-                update(expenses)
-                .where(expenses.c.id == expense_id)
-                .values(reversal_id=TRANSACTION_ID)
-            ],
+            alongside=[update(expenses).where(here).values(reversal_id=TRANSACTION_ID)],
         )
 
     async def expenses(self) -> Sequence[Row[Any]]:
@@ -289,19 +286,25 @@ class Building:
         """
         Finish what a process that ended has begun, at the next start and whenever you like: a
         payment that has been pending for that long is kept if its scan has arrived, else reversed.
-        What became of each payment, `kept` or `reversed`.
+        What became of each payment, `kept` or `reversed`. One that cannot be reversed now, such as
+        in a frozen account, keeps no other from it: raises them all as an ExceptionGroup.
         """
         in_book = payments.c.book == self.book
         late = (payments.c.receipt == PENDING) & (payments.c.taken_at <= _now() - pending_for)
         begun = await self._rows(
             select(payments.c.id).where(in_book, late | (payments.c.receipt == REFUSED))
         )
-        finished = {}
+        finished, refusals = {}, []
         for (payment_id,) in begun:
             arrived = await self._receipts.has(payment_id)
             await self._move(payment_id, PENDING, KEPT if arrived else REFUSED)
-            await self._reverse_refused(payment_id)
+            try:
+                await self._reverse_refused(payment_id)
+            except LedgerError as refusal:
+                refusals.append(refusal)
             finished[payment_id] = await self._receipt_of(payment_id)
+        if refusals:
+            raise ExceptionGroup("payments that cannot be reversed now", refusals)
         return finished
 
     async def _reverse_refused(self, payment_id: UUID) -> None:

@@ -12,12 +12,13 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from tallywire import AlreadyReversed, BalanceManager, InvalidRequest, open_ledger
 
 from .management import Building, ReceiptNotKept, Statement, Summary
 from .receipts import ReceiptFolder
 from .statements import parts_line, statement_lines
+from .tables import engine_at
 from .workers import Work, work_at_once
 
 SCAN = b"%PDF-1.7 a scan"
@@ -49,6 +50,8 @@ class Numbers:
         """Raises ValueError."""
         if self.day < self.starts_on:
             raise ValueError(f"{self.day} is before the building starts, on {self.starts_on}")
+        if min(self.workers, self.updates) < 0:
+            raise ValueError("workers and updates are 0 or more")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class StorageCutOff(ReceiptFolder):
 @asynccontextmanager
 async def opened(address: str) -> AsyncIterator[tuple[BalanceManager, AsyncEngine]]:
     """The ledger and the building's tables in one database. address: with its driver."""
-    engine = create_async_engine(address)
+    engine = engine_at(address)
     try:
         async with open_ledger(address) as ledger:
             yield ledger, engine

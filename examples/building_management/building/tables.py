@@ -17,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     make_url,
 )
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 metadata = MetaData()
 
@@ -63,6 +64,13 @@ payments = Table(
 def database_url() -> str:
     """Where the building and its ledger are kept: DATABASE_URL, or a file in this folder."""
     return with_driver(os.environ.get("DATABASE_URL", "sqlite:///building.db"))
+
+
+def engine_at(address: str) -> AsyncEngine:
+    """The building's own connections. address: of the database, with its driver."""
+    # On SQLite one writes at a time: seconds to wait for the others.
+    waits = {"timeout": 60} if make_url(address).get_backend_name() == "sqlite" else {}
+    return create_async_engine(address, connect_args=waits)
 
 
 def with_driver(address: str) -> str:

@@ -10,11 +10,11 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from sqlalchemy.ext.asyncio import create_async_engine
 from tallywire import open_ledger
 
 from .management import Building
 from .receipts import ReceiptFolder
+from .tables import engine_at
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _worker(work: Work, start: Barrier) -> None:
 
 
 async def _work(work: Work, start: Barrier) -> None:
-    engine = create_async_engine(work.address)
+    engine = engine_at(work.address)
     try:
         async with open_ledger(work.address) as ledger:
             building = Building(ledger, engine, ReceiptFolder(work.receipts), work.building)
