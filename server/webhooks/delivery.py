@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # always fits.
 MOST_TRANSACTIONS = 500
 MOST_BYTES = 262_144
-# Attempts at once, of all webhooks.
+# How many webhooks are attended to at once.
 MOST_ATTEMPTS = 64
 # Seconds between looks: at the rows and the journal without being told; at the journal at most.
 LOOK = 1.0
@@ -165,7 +165,9 @@ class Follower:
         try:
             while self._row.status == "active":
                 self.moved.clear()
-                seconds = await self._step()
+                # What is read for a message, too, is held by no more at once than may send.
+                async with self._slots:
+                    seconds = await self._step()
                 if seconds > 0:
                     await self._wait(seconds)
         except _Superseded:
@@ -257,8 +259,7 @@ class Follower:
             message.to,
             b",".join(updates),
         )
-        async with self._slots:
-            outcome = await self._sender.post(row, message.id, body)
+        outcome = await self._sender.post(row, message.id, body)
         result = "failed" if outcome.error else "delivered"
         metrics.WEBHOOK_DELIVERIES.labels(row.name, result).inc()
         if not outcome.error:

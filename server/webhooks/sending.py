@@ -100,9 +100,11 @@ class Sender:
                     await response.aclose()
         except TimeoutError:
             return outcome or _failed(f"no answer within {self._patience:g} s")
+        except httpx.ConnectError as error:
+            return _failed(f"cannot connect: {error}")
         # UnicodeError: a name that cannot be looked up.
         except (httpx.HTTPError, OSError, UnicodeError) as error:
-            return outcome or _failed(f"{type(error).__name__}: {error}")
+            return outcome or _failed(f"no answer: {error}")
         return outcome
 
     def _judged(self, response: httpx.Response) -> Outcome:
