@@ -463,7 +463,7 @@ def test_no_cent_is_lost(sqlite_url: str, tmp_path: Path) -> None:
         create = Building.create(ledger, engine, receipts, "nine", starts_on=START)
         building = runner.run(create)
 
-        @settings(max_examples=25, deadline=None)
+        @settings(max_examples=15, deadline=None)
         @given(st.lists(st.integers(0, 1000), max_size=8), st.integers(1, 10**9))
         def charged(cuts: list[int], cents: int) -> None:
             ends = [0, *sorted(cuts), 1000]

@@ -40,7 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--name", default=uuid4().hex[:8], help="of the building; default: a new one each time")
     add("--mills", type=_by_apartment(int), default=usual.mills, metavar="A1=220,A2=780")
-    add("--opening", type=_by_apartment(_amount), default=usual.opening, metavar="A2=-20.00")
+    add(
+        "--opening",
+        type=_by_apartment(_amount),
+        default=usual.opening,
+        metavar="A2=-20.00",
+        help="debts from before; negative where paid ahead",
+    )
     add("--starts-on", type=date.fromisoformat, default=usual.starts_on, metavar="YYYY-MM-DD")
     add("--day", type=date.fromisoformat, default=usual.day, metavar="YYYY-MM-DD")
     for name, value in vars(usual).items():

@@ -35,7 +35,7 @@ class Numbers:
     mills: Mapping[str, int] = field(
         default_factory=lambda: {"A1": 220, "A2": 195, "B1": 235, "B2": 167, "C1": 183}
     )
-    opening: Mapping[str, Decimal] = field(default_factory=lambda: {"C1": Decimal("-20.00")})
+    opening: Mapping[str, Decimal] = field(default_factory=dict)
     starts_on: date = date(2024, 10, 1)
     day: date = date(2024, 11, 1)
     charge: Decimal = Decimal("100.00")
@@ -50,6 +50,8 @@ class Numbers:
         """Raises ValueError."""
         if self.day < self.starts_on:
             raise ValueError(f"{self.day} is before the building starts, on {self.starts_on}")
+        if strangers := self.opening.keys() - self.mills.keys():
+            raise ValueError(f"no mills are given for {', '.join(sorted(strangers))}")
         if min(self.workers, self.updates) < 0:
             raise ValueError("workers and updates are 0 or more")
 
