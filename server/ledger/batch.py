@@ -242,7 +242,12 @@ class Attempt:
         """Book what others wrote to the mirrors of a group's accounts, whatever becomes of it."""
         if self._mirroring is None:
             return
-        keys = [key for request in group for key in request.change.account_keys]
+        keys = [
+            key
+            for request in group
+            for key in request.change.account_keys
+            if key not in self._inconsistent
+        ]
         for mirror, key, amount in self._mirroring.drifts(keys):
             booking = adoption(self._catalog, key, amount, mirror.name)
             await self._find_or_make_accounts(booking.account_keys)
@@ -267,9 +272,13 @@ class Attempt:
         await self._adopt(group)
         if len(group) == 1:
             try:
-                return [await self._decide(group[0])]
+                verdict = await self._decide(group[0])
             except LedgerError as refusal:
                 return [refusal]
+            if isinstance(group[0].change.intent, RepairAccount):
+                # Nothing could be booked before on an account that is not as its entries say.
+                await self._adopt(group)
+            return [verdict]
         before = self._remembered()
         verdicts: list[Verdict] = []
         savepoint = await self._connection.begin_nested() if _has_alongside(group) else None

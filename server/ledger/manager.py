@@ -628,7 +628,10 @@ class BalanceManager:
     ) -> tuple[bool, Decimal]:
         """
         Whether copies of one account's balance had drifted, which are then repaired, and the
-        balance in whole units. Raises AccountInconsistent where its entries cannot be trusted.
+        balance in whole units. A mirror's row that is missing has not drifted.
+
+        Raises AccountInconsistent where the entries cannot be trusted, MirrorBusy or MirrorRefused
+        where a mirror's row cannot be put right.
         """
         place = self._place(asset, book)
         had_mismatch = await self.proof.check_and_fix(user_id, actor=actor, **place)

@@ -197,7 +197,9 @@ class Model:
             self.keys[terms.key] = (terms.request, transaction)
         for move in effect.moves:
             self.dated.append((self.today + terms.day, move.place, move.amount))
-            self._write(move.place, whatever=effect.repairs)
+            if effect.repairs:
+                self.meet([move.place])
+            self._write(move.place)
 
     def _begin(self, terms: Terms, places: Sequence[Place], *, passes: bool, money: bool) -> None:
         if self.paused and not passes:
@@ -252,9 +254,10 @@ class Model:
         ]
 
     def repair_unasked(self, place: Place) -> None:
-        """An account made to say what its entries say, its rows too."""
+        """An account made to say what its entries say, then its rows what it says."""
         self.unasked.append(("repair", self.repair(place)))
-        self._write(place, whatever=True)
+        self.meet([place])
+        self._write(place)
 
     def _drift(self, cell: Cell) -> int:
         """What others made of the row since the ledger wrote it; a new row has no say."""
@@ -268,11 +271,11 @@ class Model:
         right: int = getattr(self.accounts[place], MIRRORS[cell[0]].value)
         return self.cells.get(cell) != right
 
-    def _write(self, place: Place, *, whatever: bool = False) -> None:
+    def _write(self, place: Place) -> None:
         for cell, mirror in _mirrors(place):
             if cell not in self.cells:
                 self.written[cell] = None
-            elif whatever or not mirror.adopts or not self._drift(cell):
+            elif not mirror.adopts or not self._drift(cell):
                 value: int = getattr(self.accounts[place], mirror.value)
                 self.cells[cell] = self.written[cell] = value
 

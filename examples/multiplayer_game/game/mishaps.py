@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from decimal import Decimal
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -22,7 +23,7 @@ _SESSION = (
 )
 # The ledger's own row, which holds cents.
 _ACCOUNT = text(
-    "UPDATE accounts SET balance = CAST(100 * CAST(:balance AS DECIMAL(20, 2)) AS BIGINT)"
+    "UPDATE accounts SET balance = CAST(:balance AS BIGINT)"
     " WHERE book = :book AND owner = :player AND asset = 'USD'"
 )
 
@@ -33,6 +34,7 @@ async def set_by_hand(
     """Make one of `TABLES` say that the player has `balance` dollars."""
     if table == "accounts":
         statement = _ACCOUNT
+        balance = str(int(Decimal(balance).scaleb(2)))
         given = {"book": f"game:{game_id}"}
     else:
         statement = text(_SESSION.format(table=table)).bindparams(

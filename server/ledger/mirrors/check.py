@@ -39,6 +39,17 @@ class MirrorPage:
         found = [each for copy in self.copies for each in check_copy(copy)]
         return found + [unreadable(mirror, said) for mirror, said in self.unreadable]
 
+    def wrong(self) -> list[Copy]:
+        """The rows that are there and the ledger keeps, and that say something else."""
+        return [c for c in self.copies if c.exists and c.mirror.writes and not c.is_right]
+
+    def obstacles(self) -> list[str]:
+        """What keeps rows that the ledger writes from being right."""
+        found = [(mirror, said) for mirror, said in self.unreadable if mirror.writes]
+        # One without a failure was written to by others once more, just now.
+        found += [(c.mirror, c.state.failure or "") for c in self.wrong() if c.state is not None]
+        return [f"mirror {mirror.name!r}: {said}" for mirror, said in found if said]
+
 
 class MirrorCheck:
     """Compares mirrors with the ledger; changes nothing."""

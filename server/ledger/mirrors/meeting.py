@@ -100,7 +100,7 @@ class Mirroring:
     async def meet(self, accounts: Sequence[Account], repaired: Collection[AccountKey]) -> None:
         """
         Lock the rows of locked `accounts`, and see what others wrote to them. repaired: those
-        whose rows take the ledger's value whatever they say.
+        whose rows take the ledger's value where they hold no amount.
         """
         self._find_copies(accounts)
         copies = [copy for found in self._copies.values() for copy in found]
@@ -125,8 +125,6 @@ class Mirroring:
                 self._refusals.setdefault(
                     copy.account, busy(f"mirror {copy.mirror.name!r}: {copy.failure}")
                 )
-            if repair:
-                copy.base = copy.minor
 
     def refuse(self, accounts: Sequence[AccountKey]) -> None:
         """Raise what a mirror of one of the `accounts` refuses their changes with."""

@@ -8,9 +8,10 @@ from ..batch import Outcome
 from ..catalog import Catalog
 from ..changes import Change, Details, meet_mirrors, repair_account
 from ..database import Database
-from ..errors import Overloaded
+from ..errors import LedgerError, MirrorRefused, Overloaded
 from ..invariants import Discrepancy
 from ..report import MOST_DETAILS, Report
+from ..rules import MirrorsMet
 from ..transaction_types import TransactionTypes
 from .check import ACCOUNTS_PER_PAGE, MirrorCheck, MirrorPage
 from .copies import Copy
@@ -71,6 +72,25 @@ class MirrorSync:
         await self._commit([meet_mirrors(key) for key in unopened])
         left = await self._check.unopened(user_id, asset=asset, book=book)
         return len(unopened) - len(left)
+
+    async def settle(
+        self, user_id: str, *, asset: str | None = None, book: str | None = None
+    ) -> bool:
+        """
+        Put right what the ledger keeps of a user's rows, all but the missing ones; whether any was
+        wrong. Raises what keeps a row from it: MirrorBusy, MirrorRefused, Paused, Overloaded.
+        """
+        settled = False
+        async for page in self._check.pages(user_id=user_id, asset=asset, book=book):
+            accounts = {copy.account_id: copy.account for copy in page.wrong()}
+            for outcome in await self._submit([meet_mirrors(key) for key in accounts.values()]):
+                if isinstance(outcome, LedgerError) and not isinstance(outcome, MirrorsMet):
+                    raise outcome
+            left = await self._check.page_of(list(accounts)) if accounts else page
+            for obstacle in left.obstacles():
+                raise MirrorRefused(obstacle)
+            settled = settled or bool(accounts)
+        return settled
 
     async def retry_deferred(self) -> None:
         """Write what could not be written before, where it can be now; not while paused."""

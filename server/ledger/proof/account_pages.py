@@ -17,7 +17,7 @@ from ..database import Database
 from ..dialects import joined
 from ..invariants import Discrepancy, Measure
 from ..mirrors.check import MirrorCheck
-from ..mirrors.copies import check_copy, unreadable
+from ..mirrors.copies import Copy, check_copy, unreadable
 from ..report import Findings
 from ..transaction_types import TransactionTypes
 from .entry_walk import (
@@ -71,7 +71,7 @@ class Copies(Struct):
 
     key: AccountKey
     found: list[Discrepancy] = []
-    mirrored: list[Discrepancy] = []
+    mirrored: list[Copy] = []
     holds: set[str] = set()
     last_entry: int | None = None
     agrees: bool = True
@@ -178,19 +178,15 @@ class AccountPages:
                 again = Copies(copies.key)
                 await self._check_holds(sorted(copies.holds), {id_: measure}, {id_: again})
                 await self._compare({id_: measure}, {id_: again})
-        self._tell(copies.found, again.found)
-        self._tell(copies.mirrored, again.mirrored, mirrors=True)
-
-    def _tell(
-        self, found: Sequence[Discrepancy], left: Sequence[Discrepancy], *, mirrors: bool = False
-    ) -> None:
-        """Report what was found in an account, and count it as put right if nothing is left."""
-        fixed = bool(found) and not left
-        if mirrors:
-            self._findings.synced += len(found) if fixed else 0
-        else:
-            self._findings.fixed += fixed
-        self._findings.report(found, fixed=fixed)
+        # An account's row and holds are repaired together, each of its mirrors' rows by itself.
+        fixed = bool(copies.found) and not again.found
+        self._findings.fixed += fixed
+        self._findings.report(copies.found, fixed=fixed)
+        left = {copy.mirror.id for copy in again.mirrored}
+        for copy in copies.mirrored:
+            synced = copy.mirror.id not in left
+            self._findings.synced += synced
+            self._findings.report(check_copy(copy), fixed=synced)
 
     async def _may_repair(self, id_: int, copies: Copies) -> bool:
         """
@@ -306,7 +302,8 @@ class AccountPages:
     async def _compare_mirrors(self, copies: Mapping[int, Copies]) -> None:
         page = await self._mirrors.page_of(list(copies))
         for copy in page.copies:
-            copies[copy.account_id].mirrored += check_copy(copy)
+            if not copy.is_right:
+                copies[copy.account_id].mirrored.append(copy)
         for mirror, said in page.unreadable:
             if mirror.name not in self._unreadable:
                 self._unreadable.add(mirror.name)

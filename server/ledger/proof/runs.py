@@ -12,8 +12,15 @@ from msgspec import Struct
 from ... import logs
 from ..accounts import AccountKey, check_user_id
 from ..committer import Committer
-from ..errors import AccountInconsistent, Conflict, InvalidRequest, LedgerError
-from ..invariants import NOBODY, Discrepancy
+from ..errors import (
+    AccountInconsistent,
+    Conflict,
+    InvalidRequest,
+    LedgerError,
+    MirrorBusy,
+    MirrorRefused,
+)
+from ..invariants import NOBODY, Discrepancy, Invariant
 from ..leases import Leases
 from ..mirrors.sync import MirrorSync
 from ..report import Progress, Report
@@ -127,10 +134,9 @@ class Proof:
         """Repair what drifted of a user's accounts, if it can be; whether none drifts now."""
         try:
             await self.check_and_fix(user_id, actor=actor)
-        except AccountInconsistent as error:
+        except (AccountInconsistent, MirrorBusy, MirrorRefused) as error:
             _log.warning("an account is not repaired", user_id=user_id, reason=str(error))
-            return False
-        return True
+        return not await self.drift(user_id)
 
     async def check_and_fix(
         self,
@@ -141,24 +147,28 @@ class Proof:
         actor: str = "system",
     ) -> bool:
         """
-        Whether copies of a user's accounts differed from the entries, which they no longer do.
+        Whether copies of a user's accounts differed from the entries, which they no longer do. A
+        row that is missing, or is only compared, is no such copy.
 
-        Raises AccountInconsistent where the entries themselves cannot be trusted.
+        Raises AccountInconsistent where the entries themselves cannot be trusted, and what keeps
+        a mirror's row from being put right: MirrorBusy, MirrorRefused, Paused, Overloaded.
         """
+        opened = await self._mirror_sync.open(user_id, asset=asset, book=book)
         if not await self.drift(user_id, asset=asset, book=book):
-            return False
+            return opened > 0
         report = await self._verifier.verify(
             user_id=user_id,
             book=book,
             asset=asset,
             repairs=self._repairer(actor),
         )
-        if report.errors:
-            wrong = next(each for each in report.details if not each.fixed)
-            raise AccountInconsistent(
-                f"{wrong.account} cannot be repaired: {wrong.invariant} {wrong.what}"
-            )
-        return True
+        for each in report.details:
+            if not each.fixed and each.invariant != Invariant.MIRROR_LEDGER:
+                raise AccountInconsistent(
+                    f"{each.account} cannot be repaired: {each.invariant} {each.what}"
+                )
+        settled = report.errors and await self._mirror_sync.settle(user_id, asset=asset, book=book)
+        return bool(opened or report.fixed or report.synced or settled)
 
     async def close(self) -> None:
         """End the verifications that go on; their records say so."""
