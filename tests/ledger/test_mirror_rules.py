@@ -112,6 +112,22 @@ def test_a_float_says_fifteen_digits(minor: int, scale: int) -> None:
     assert m.minor_of(0.1 + 0.2, 2) == 30
 
 
+@given(
+    st.integers(-(10**12), 10**12), st.lists(st.integers(-(10**7), 10**7), min_size=1), st.data()
+)
+def test_sums_of_floats_are_amounts(start: int, turns: list[int], data: st.DataObject) -> None:
+    """What older code adds up in SQLite, many times over; a third decimal is none of its noise."""
+    m = mirror(("text", "{owner}"))
+    said, minor = start / 100, start
+    for turn in turns * 5:
+        said, minor = said + turn / 100, minor + turn
+    assert m.minor_of(said, 2) == minor
+    odd = data.draw(st.integers(1, 9))
+    if abs(minor) < 10**11:
+        with pytest.raises(InvalidAmount):
+            m.minor_of(said + odd / 1000, 2)
+
+
 @pytest.mark.parametrize(
     "stored", ["0.001", 0.001, Decimal("NaN"), float("inf"), "many", str(2**63), b"1", True]
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Context, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Literal, NotRequired, TypedDict
 from uuid import UUID
@@ -31,6 +31,8 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 # Enough for whatever a decimal column can hold; the default would round.
 _EXACT = Context(prec=2000)
+# How far from a whole number of minor units a float may be: by its size, but at least and at most.
+_NOISE, _LEAST_NOISE, _MOST_NOISE = Decimal(2) ** -44, Decimal("0.001"), Decimal("0.25")
 _CHOICES = {
     "value": ("balance", "available", "total_in", "total_out", "total_earned"),
     "on_failure": ("abort", "defer"),
@@ -145,17 +147,29 @@ class Mirror(Struct, frozen=True, kw_only=True):
         """
         if stored is None:
             return None
-        if isinstance(stored, float):
-            # SQLite keeps decimals as floats, which say 15 digits and no more.
-            stored = f"{stored:.15g}"
         try:
             value = _EXACT.create_decimal(stored)
             minor = _EXACT.scaleb(value, scale if self.kind == "decimal" else 0)
+            if isinstance(stored, float):
+                minor = _without_noise(minor)
             if minor == minor.to_integral_value():
                 return check_range(int(minor))
         except (InvalidOperation, InvalidAmount, OverflowError, TypeError, ValueError):
             pass
         raise InvalidAmount(f"{self.column} of {self.table} holds {stored}, which is no amount")
+
+
+def _without_noise(minor: Decimal) -> Decimal:
+    """
+    The whole number of minor units that a float of so many means: SQLite keeps decimals as floats,
+    and sums of them are off by some last places. Raises InvalidAmount where there is none, or it
+    has more than the 15 digits that a float can say.
+    """
+    whole = minor.to_integral_value()
+    noise = min(_MOST_NOISE, max(_LEAST_NOISE, abs(minor) * _NOISE))
+    if abs(minor - whole) > noise or abs(whole) >= 10**15:
+        raise InvalidAmount("this float is no amount")
+    return whole
 
 
 class MirrorState(Struct, frozen=True):
