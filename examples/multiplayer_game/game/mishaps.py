@@ -23,8 +23,7 @@ _SESSION = (
 )
 # The ledger's own row, which holds cents.
 _ACCOUNT = text(
-    "UPDATE accounts SET balance = CAST(:balance AS BIGINT)"
-    " WHERE book = :book AND owner = :player AND asset = 'USD'"
+    "UPDATE accounts SET balance = :cents WHERE book = :book AND owner = :player AND asset = 'USD'"
 )
 
 
@@ -32,17 +31,17 @@ async def set_by_hand(
     engine: AsyncEngine, table: str, game_id: str, player_id: str, balance: str
 ) -> None:
     """Make one of `TABLES` say that the player has `balance` dollars."""
+    given: dict[str, str | int] = {"player": player_id}
     if table == "accounts":
         statement = _ACCOUNT
-        balance = str(int(Decimal(balance).scaleb(2)))
-        given = {"book": f"game:{game_id}"}
+        given |= {"book": f"game:{game_id}", "cents": int(Decimal(balance).scaleb(2))}
     else:
         statement = text(_SESSION.format(table=table)).bindparams(
             bindparam("game", type_=game_sessions.c.game_id.type)
         )
-        given = {"game": game_id}
+        given |= {"game": game_id, "balance": balance}
     async with engine.begin() as connection:
-        await connection.execute(statement, {**given, "player": player_id, "balance": balance})
+        await connection.execute(statement, given)
 
 
 async def _main(table: str, game_id: str, player_id: str, balance: str) -> None:
