@@ -30,7 +30,7 @@ examples: $(VENV)/.dev
 # Three processes even on two cores: many tests wait for a server's timeout.
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ Processes:
   server                      `running = await server(database_url=...)` (tests/services/server.py)
   tallywire                   `tallywire("verify", "--json", database_url=...)` runs the command
   postgres_proxy              loses connections and COMMITs on demand (tests/services/proxy.py)
-  browser                     a new headless Chromium under Playwright's async API
+  browser                     the run's headless Chromium under Playwright's async API
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from .services.chromium import FLAGS, find_chromium
@@ -34,6 +35,17 @@ from .services.postgres import PostgresServer
 from .services.proxy import PostgresProxy
 from .services.redis import RedisServer
 from .services.server import COMMAND, SECRET, RunningServer, server_environment
+
+# Handed out first, or the run would end with one process at one of them.
+_LONG = tuple(
+    f"tests/{each}/" for each in ("simulation", "stateful", "journeys", "examples", "browser")
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first; otherwise the order stays."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -261,11 +273,23 @@ async def postgres_proxy(postgres_server: PostgresServer) -> AsyncIterator[Postg
         yield proxy
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A new Chromium with an empty profile: `page = await browser.new_page()`."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _chromium() -> AsyncIterator[Browser]:
     executable = find_chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(_chromium: Browser) -> AsyncIterator[Browser]:
+    """
+    The run's Chromium without any profile (context); those that the test makes end with it.
+
+    It lives in the loop of the session: `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
+    """
+    assert _chromium.is_connected() and not _chromium.contexts
+    yield _chromium
+    for context in _chromium.contexts:
+        await context.close()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
-import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 
 from ..conftest import StartServer
@@ -76,13 +76,13 @@ class Ledger:
         return head
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def site(server: StartServer, empty_sqlite_url: str) -> RunningServer:
     """A fresh server in development mode."""
     return await server(database_url=empty_sqlite_url, secret=None)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def ledger(site: RunningServer) -> AsyncIterator[Ledger]:
     """What the server of `site` holds."""
     async with httpx.AsyncClient(base_url=site.base_url) as http:
@@ -91,7 +91,7 @@ async def ledger(site: RunningServer) -> AsyncIterator[Ledger]:
         yield ledger
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def new_tab(site: RunningServer, browser: Browser) -> AsyncIterator[NewTab]:
     """Opens tabs on `site` and fails the test for what went wrong in them."""
     tabs: list[Tab] = []

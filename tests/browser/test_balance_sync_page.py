@@ -14,6 +14,8 @@ from ..services.server import RunningServer
 from .conftest import Ledger, NewTab
 from .tabs import Posts, Tab, Wire
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 MAIN = "main/alice/USDT"
 REFUSED_REQUEST = r"Failed to load resource: the server responded with a status of 422"
 LOST_SERVER = r"WebSocket connection to .* failed|ERR_CONNECTION_REFUSED"

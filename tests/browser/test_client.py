@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from .conftest import NewTab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 VECTORS = Path(__file__).parents[1] / "vectors.json"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Browser, expect
 from tallywire.api.routes import ROUTES
 
 from ..conftest import StartServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_every_call_is_shown_and_nothing_is_refused_by_the_page_policy(

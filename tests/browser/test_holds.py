@@ -7,12 +7,15 @@ import re
 import sqlite3
 from contextlib import closing
 
+import pytest
 from playwright.async_api import Locator, Route, expect
 from sqlalchemy import make_url
 
 from ..conftest import RunTallywire
 from .conftest import Ledger, NewTab
 from .tabs import Posts, Tab, Wire
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MAIN = "main/alice/USDT"
 

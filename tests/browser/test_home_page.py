@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urljoin
 
+import pytest
 from playwright.async_api import expect
 
 from .conftest import NewTab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_every_link_of_the_home_page_answers(new_tab: NewTab) -> None:

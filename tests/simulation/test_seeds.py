@@ -11,8 +11,8 @@ import pytest
 
 from .world import run
 
-SEEDS = 100
-EACH = 10
+SEEDS = 50
+EACH = 5
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,6 +43,6 @@ def test_the_trace_does_not_depend_on_the_hash_seed() -> None:
             capture_output=True,
             text=True,
         ).stdout
-        for hash_seed in ("1", "2", "3")
+        for hash_seed in ("1", "2")
     }
     assert len(digests) == 1
