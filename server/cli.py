@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from typing import NoReturn
@@ -23,12 +24,17 @@ from .commands import (
 )
 from .commands.running import COULD_NOT_RUN, GOOD, CannotRun
 
+_ALLOCATIONS_PER_COLLECTION = 50_000
+
 
 def main() -> NoReturn:
     """
     Run the command line of this process and exit: 0 = as it should be, 1 = the answer is bad,
     2 = could not run.
     """
+    # What starting makes stays, and what a commit allocates dies by its reference counts: at
+    # Python's own threshold the search for cycles takes a sixth of the time of either.
+    gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
     try:
         code = cli.main(prog_name="tallywire", standalone_mode=False)
     except click.ClickException as error:

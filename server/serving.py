@@ -23,9 +23,6 @@ _GRACE = 10
 # How long an idle connection stays open, in seconds: longer than clients and load balancers keep
 # theirs (60), so that no request is sent into a connection that the server is closing.
 _KEEP_ALIVE = 75
-# What a commit allocates dies by its reference counts: at Python's own threshold the search for
-# cycles takes a sixth of the time of a busy committer.
-_ALLOCATIONS_PER_COLLECTION = 50_000
 
 
 class CannotListen(Exception):
@@ -118,7 +115,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             gc.freeze()
-            gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,6 +1,6 @@
 // Shows /openapi.json as a page. Text goes in as text nodes only, never as HTML.
 
-const METHODS = ["get", "post", "put", "patch"];
+const METHODS = ["get", "post", "put", "patch", "delete"];
 
 function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);

@@ -174,6 +174,8 @@ async def upgrade_database(
             raise SchemaMismatch("the database was made by a newer tallywire: install that one")
         if state == "older" and only_if_empty:
             raise SchemaMismatch("the database has an older schema: run `tallywire upgrade` first")
+        if state != "current":
+            migrations.load()
         async with database.write() as connection:
             if database.dialect == "postgresql":
                 await connection.execute(

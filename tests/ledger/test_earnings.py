@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, text
 from tallywire.ledger import BalanceManager, TransactionType, import_journal, open_ledger
 from tallywire.ledger.database import Database
 from tallywire.ledger.errors import NotReversible
-from tallywire.ledger.migrations import _config
+from tallywire.ledger.migrations import upgrade
 
 from .oracle import examine
 from .raw import execute, rows
@@ -183,7 +182,7 @@ async def test_a_journal_from_before_keeps_its_hashes_and_seals(empty_database_u
 
 
 def _make_version_5(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> None:
-    command.upgrade(_config(connection), "0005")
+    upgrade(connection, "0005")
     connection.execute(text("DELETE FROM tallywire_version"))
     for table, found in tables.items():
         for row in found:

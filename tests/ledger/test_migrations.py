@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from tallywire.ledger import open_ledger
+from tallywire.ledger import migrations, open_ledger
 from tallywire.ledger.database import Database
 
 from .oracle import examine
@@ -38,3 +41,10 @@ async def test_a_ledger_of_the_first_schema_is_upgraded(database_url: str) -> No
         assert await manager.get_balance("alice") == 1
         assert (await manager.verify()).errors == 0
     await examine(database_url)
+
+
+def test_the_names_of_the_files_are_the_revisions() -> None:
+    """By which a process knows the newest without reading them all."""
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    newest_first = [script.revision for script in scripts.walk_revisions()]
+    assert migrations.revisions() == newest_first[::-1]

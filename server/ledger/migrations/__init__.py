@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, String, column, inspect, select, table, text
 
 from ..schema import metadata
 
@@ -20,21 +17,23 @@ SchemaState = Literal["empty", "current", "older", "newer"]
 
 def schema_state(connection: Connection) -> SchemaState:
     """How the database's schema stands to this program's."""
-    context = MigrationContext.configure(
-        connection,
-        opts={
-            "version_table": VERSION_TABLE,
-            "version_table_schema": own_schema(connection),
-        },
-    )
-    present = context.get_current_revision()
+    own = own_schema(connection)
+    if not inspect(connection).has_table(VERSION_TABLE, own):
+        return "empty"
+    version = select(column("version_num", String)).select_from(table(VERSION_TABLE, schema=own))
+    present = connection.execute(version).scalar_one_or_none()
     if present is None:
         return "empty"
-    scripts = ScriptDirectory.from_config(_config(connection))
-    if present == scripts.get_current_head():
+    known = revisions()
+    if present == known[-1]:
         return "current"
-    known = {script.revision for script in scripts.walk_revisions()}
     return "older" if present in known else "newer"
+
+
+def revisions() -> list[str]:
+    """All revisions, oldest first, by the names of their files: v0007_*.py is 0007."""
+    files = (Path(__file__).parent / "versions").glob("v*.py")
+    return sorted(file.name[1:].partition("_")[0] for file in files)
 
 
 def obstacle(connection: Connection) -> str | None:
@@ -69,13 +68,17 @@ def own_schema(connection: Connection) -> str | None:
     return connection.dialect.default_schema_name if postgres else None
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema to this program's, in the transaction that `connection` is in."""
-    command.upgrade(_config(connection), "head")
+def load() -> None:
+    """Import what `upgrade` needs: not in every process, and not while others wait for its lock."""
+    import_module("alembic.command")
 
 
-def _config(connection: Connection) -> Config:
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema to `revision`, this program's, in the transaction `connection` is in."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    return config
+    command.upgrade(config, revision)
