@@ -36,18 +36,19 @@ class Amount(click.ParamType[str]):
 
 @click.command()
 @click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="Of Tallywire.")
-def main(url: str, **amounts: str) -> None:
+@click.option("--notices", is_flag=True, help="Have a webhook tell the site's mailer.")
+def main(url: str, notices: bool, **amounts: str) -> None:
     """Staff deposit, withdraw and adjust; two users and the monitor watch."""
     try:
-        asyncio.run(_main(url, Numbers(**amounts)))
+        asyncio.run(_main(url, Numbers(**amounts), notices))
     except _TROUBLE as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 
-async def _main(url: str, numbers: Numbers) -> None:
+async def _main(url: str, numbers: Numbers, with_notices: bool) -> None:
     secret = os.environ.get("TALLYWIRE_SECRET") or None
     async with open_site(url, database_url(), secret) as site:
-        await play(site, numbers, click.echo)
+        await play(site, numbers, click.echo, with_notices=with_notices)
 
 
 for number in fields(Numbers):

@@ -46,6 +46,13 @@ class Ledger:
         headers = {"Idempotency-Key": key}
         return await self._ask(session, "POST", path, json=body, headers=headers)
 
+    async def administer(
+        self, session: Session, method: str, path: str, body: Json | None = None
+    ) -> Json:
+        """PUT or DELETE a setting, which may be repeated; what it answers."""
+        answer: Json = (await self._ask(session, method, path, json=body)).json()
+        return answer
+
     async def read(self, session: Session, path: str, query: Mapping[str, str]) -> Json:
         """GET `path`; what it answers."""
         answer: Json = (await self._ask(session, "GET", path, params=query)).json()

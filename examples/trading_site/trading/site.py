@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from .cashier import Cashier
 from .ledger import Ledger
+from .notices import Notices
 from .people import People, Session
 from .screens import Screen
 from .tables import metadata
@@ -27,12 +28,17 @@ class Site:
     cashier: Cashier
     ledger: Ledger
     tokens: Tokens
+    engine: AsyncEngine
     screens_url: str
 
     def screen(self, session: Session, stream: Stream = "balances") -> Screen:
         """A screen of somebody who is logged in, not open yet."""
         token = functools.partial(self.tokens.token, session)
         return Screen(self.screens_url, View(stream), token)
+
+    def notices(self) -> Notices:
+        """The mailer's notices, which are kept with the site."""
+        return Notices(self.engine)
 
 
 @asynccontextmanager
@@ -55,7 +61,7 @@ async def open_site(url: str, database_url: str, secret: str | None = None) -> A
             tokens = Tokens(people, sign)
             ledger = Ledger(http, tokens)
             screens_url = f"ws{url.removeprefix('http').rstrip('/')}/ws"
-            yield Site(people, Cashier(ledger, engine), ledger, tokens, screens_url)
+            yield Site(people, Cashier(ledger, engine), ledger, tokens, engine, screens_url)
     finally:
         await engine.dispose()
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from .cashier import Booked, Slip
+from .deliveries import delivered
 from .history import history
 from .ledger import Json, Refused
+from .notices import Notices
 from .people import Session
 from .screens import Screen
 from .site import Site
@@ -48,7 +50,7 @@ class Played:
 
     booked: in their order; refused: likewise. shown: the updates that each screen got, by the name
     on it. to_screen: by the same, the seconds from each answer to that screen, below zero where it
-    was first. histories: by name, newest first.
+    was first. histories: by name, newest first. notices: by name, in their order.
     """
 
     run: str
@@ -57,20 +59,21 @@ class Played:
     shown: dict[str, list[Json]] = field(default_factory=dict)
     to_screen: dict[str, list[float]] = field(default_factory=dict)
     histories: dict[str, list[Json]] = field(default_factory=dict)
+    notices: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Unexpected(Exception):
     """The story did not go as it is told."""
 
 
-async def play(site: Site, numbers: Numbers, say: Say, run: str | None = None) -> Played:
+async def play(site: Site, numbers: Numbers, say: Say, *, with_notices: bool = False) -> Played:
     """
     Play the story with users of its own and tell it by `say`, line by line.
 
-    run: ends the names of all users; a random one where None. Raises Unexpected where a screen got
-    something else than what was booked, and Refused where the numbers do not work out.
+    with_notices: have a webhook tell the site's mailer of every change. Raises Unexpected where a
+    screen got something else than what was booked, Refused where the numbers do not work out.
     """
-    run = run or secrets.token_hex(3)
+    run = secrets.token_hex(3)
     desk = await _Desk.open(site, numbers, say, run)
     async with AsyncExitStack() as open_screens:
         for name in ("ann", "ben"):
@@ -78,8 +81,14 @@ async def play(site: Site, numbers: Numbers, say: Say, run: str | None = None) -
             desk.screens[name] = await open_screens.enter_async_context(screen)
         monitor = site.screen(desk.sessions["sue"], "monitor")
         desk.screens["monitor"] = await open_screens.enter_async_context(monitor)
+        notices = site.notices()
+        if with_notices:
+            mailer = delivered(site.ledger, desk.sessions["sue"], f"site-{run}", notices)
+            await open_screens.enter_async_context(mailer)
         await _movements(desk, numbers)
         _tell_screens(desk)
+        if with_notices:
+            await _tell_notices(desk, notices)
     await _tell_histories(desk)
     return desk.played
 
@@ -224,6 +233,22 @@ def _tell_screens(desk: _Desk) -> None:
     say("From the answer to the screen, where minus is before it (a monitor gathers for 50 ms):")
     for name, took in played.to_screen.items():
         say(f"  {name} {_ms(min(took))} to {_ms(max(took))}")
+
+
+async def _tell_notices(desk: _Desk, notices: Notices) -> None:
+    played, say = desk.played, desk.say
+    await notices.until(played.booked[-1].position)
+    say("")
+    say("The mailer's notices, from the webhook:")
+    for name in ("ann", "ben"):
+        user_id = desk.sessions[name].user_id
+        written = await notices.of(user_id)
+        told = [u for booked in played.booked for u in booked.updates if u["user_id"] == user_id]
+        if len(written) != len(told):
+            raise Unexpected(f"{name} has {len(written)} notices of {len(told)} changes")
+        played.notices[name] = written
+        for text in written:
+            say(f"  to {name}: {text}")
 
 
 async def _tell_histories(desk: _Desk) -> None:

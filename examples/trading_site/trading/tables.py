@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import os
 
-from sqlalchemy import Boolean, Column, ForeignKey, MetaData, String, Table, make_url
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    MetaData,
+    String,
+    Table,
+    Text,
+    make_url,
+)
 
 metadata = MetaData()
 
@@ -30,6 +40,18 @@ requests = Table(
     Column("id", String(255), primary_key=True),
     Column("clerk_id", ForeignKey(users.c.id), nullable=False),
     Column("ip", String(45), nullable=False),
+)
+
+notices = Table(
+    "site_notices",
+    metadata,
+    Column("transaction_id", String(36), primary_key=True),
+    Column("account", String(512), primary_key=True),
+    Column("epoch", String(36), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("user_id", ForeignKey(users.c.id), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("is_void", Boolean, nullable=False),
 )
 
 
