@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from types import TracebackType
 
@@ -116,6 +117,7 @@ class Sender:
         return Outcome(f"answered {status}{redirected}", status == _GONE, not_before)
 
 
+@cache
 def _trusted() -> ssl.SSLContext:
     """Who may vouch for a receiver: the public authorities, and those that this machine trusts."""
     context = httpx.create_ssl_context(trust_env=False)
