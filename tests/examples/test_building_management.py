@@ -242,6 +242,15 @@ async def test_who_has_which_part(building: Building) -> None:
         await building.add_expense("Water", "water", Decimal(10), START, {"A": 0})
 
 
+async def test_a_building_is_made_once(
+    building: Building, place: tuple[BalanceManager, AsyncEngine], tmp_path: Path
+) -> None:
+    receipts = ReceiptFolder(tmp_path)
+    with pytest.raises(ValueError, match="already"):
+        await Building.create(*place, receipts, building.name, starts_on=date(2025, 1, 1))
+    await building.add_expense("Water", "water", Decimal(10), START)
+
+
 async def test_one_cent_over_three(building: Building) -> None:
     equally = {"A": 1, "B": 1, "C": 1}
     parts = await building.add_expense("Stamp", "post", Decimal("0.01"), START, equally)

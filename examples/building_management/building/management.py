@@ -104,7 +104,12 @@ class Building:
         starts_on: date,
         timezone: str = "Europe/Athens",
     ) -> Self:
-        """A new building. starts_on: its first day here; nothing is charged or paid before."""
+        """
+        A new building. starts_on: its first day here; nothing is charged or paid before. Raises
+        ValueError where there is one of that name.
+        """
+        if f"building:{name}" in (await ledger.read_catalog()).books:
+            raise ValueError(f"there is a building {name!r} already")
         async with engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
         settings = {

@@ -111,7 +111,7 @@ async def play(
     """
     Play the story in a new building of that name. address: of the database, with its driver;
     receipts: the folder of the scans; say: takes each line. Raises ValueError and LedgerError on
-    odd numbers, and where the building has been played in before.
+    odd numbers, and where there is such a building already.
     """
     async with opened(address) as (ledger, engine):
         building = await Building.create(
@@ -141,8 +141,6 @@ class _Story:
 
     async def play(self) -> Outcome:
         numbers, building = self._numbers, self._building
-        if await building.apartments():
-            raise ValueError(f"there is a building {building.name!r}: the story needs a new one")
         self._first = next(iter(numbers.mills))
         self._last_day = min(_month_end(numbers.day), await building.today() - ONE_DAY)
         if self._last_day < numbers.day:
