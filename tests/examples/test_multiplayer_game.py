@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -11,10 +12,12 @@ from uuid import uuid4
 import pytest
 from game.server import GameServer, open_games
 from game.story import Numbers, Step, play
+from game.turns import process_turn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tallywire import InsufficientFunds
 
-from ..ledger.raw import rows
+from ..ledger.raw import count, rows
 
 
 @pytest.fixture
@@ -105,3 +108,113 @@ def test_the_story_with_other_numbers(database_url: str, numbers: Numbers) -> No
             return await played(games, numbers)
 
     assert told(asyncio.run(story())) == expected(numbers)
+
+
+async def in_step(games: GameServer, url: str, game_id: str, balance: Decimal) -> None:
+    """CONSERVATION and MIRROR=LEDGER: a session is retrieved, and everything says `balance`."""
+    assert (await games.session(game_id, "ann")).balance == balance
+    for table in ("player_sessions", "game_sessions"):
+        said = await rows(url, f"SELECT balance FROM {table} WHERE player_id = 'ann'")
+        assert round(Decimal(said[0]["balance"]), 2) == balance, table
+    assert (await games.ledger.verify())["details"] == []
+
+
+async def test_turns_while_purchases_run(games: GameServer, database_url: str) -> None:
+    """No cent is lost, none counts twice, whoever looks meanwhile."""
+    game_id = await games.create_game()
+    await games.join(game_id, "ann")
+    await games.set_balance(game_id, "ann", "75000.00", "start money")
+
+    async def turns() -> None:
+        for _ in range(24):
+            await process_turn(games.engine, game_id, "ann", "10.01")
+
+    async def purchases() -> None:
+        for _ in range(8):
+            await games.procure(game_id, "ann", "fuel", "7.03")
+
+    async def looks() -> None:
+        for _ in range(4):
+            await games.session(game_id, "ann")
+            await games.check(game_id, "ann")
+
+    await asyncio.gather(turns(), purchases(), purchases(), looks())
+    balance = 75000 + 24 * Decimal("10.01") - 16 * Decimal("7.03")
+    await in_step(games, database_url, game_id, balance)
+    assert await count(database_url, "orders") == 16
+
+
+# Old code that takes its time over each turn, its row locked.
+_SLOW_TURNS = """
+import asyncio, asyncpg, sys
+
+async def main(url, game):
+    connection = await asyncpg.connect(url)
+    for _ in range(6):
+        async with connection.transaction():
+            await connection.execute(
+                "UPDATE game_sessions SET balance = balance + 10.01"
+                " WHERE game_id = CAST($1 AS text)::uuid", game
+            )
+            print("turn", flush=True)
+            await connection.execute("SELECT pg_sleep(0.1)")
+    await connection.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_turns_of_another_process_that_keeps_its_row_locked(postgres_url: str) -> None:
+    """Purchases wait for the row, and each is on top of what was written there."""
+    async with open_games(postgres_url) as games:
+        game_id = await games.create_game()
+        await games.join(game_id, "ann")
+        await games.set_balance(game_id, "ann", "75000.00", "start money")
+        old_code = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _SLOW_TURNS, postgres_url, game_id, stdout=asyncio.subprocess.PIPE
+        )
+        assert old_code.stdout is not None
+        bought = 0
+        while await old_code.stdout.readline():
+            await games.procure(game_id, "ann", "fuel", "7.03")
+            bought += 1
+        assert await old_code.wait() == 0
+        assert bought == 6
+        balance = 75000 + 6 * Decimal("10.01") - bought * Decimal("7.03")
+        await in_step(games, postgres_url, game_id, balance)
+
+
+async def test_one_player_in_two_games(games: GameServer) -> None:
+    one, other = await games.create_game(), await games.create_game()
+    for game_id, balance in ((one, "100.00"), (other, "7.00")):
+        await games.join(game_id, "ann")
+        await games.set_balance(game_id, "ann", balance, "start money")
+    await process_turn(games.engine, one, "ann", "0.50")
+    assert (await games.session(other, "ann")).balance == 7
+    assert (await games.session(one, "ann")).balance == Decimal("100.50")
+
+
+async def test_an_order_that_cannot_be_paid(games: GameServer, database_url: str) -> None:
+    """A turn may leave less than nothing, since that money has moved; an order may not."""
+    game_id = await games.create_game()
+    await games.join(game_id, "ann")
+    await games.set_balance(game_id, "ann", "5.00", "start money")
+    first = await games.procure(game_id, "ann", "fuel", "5.00")
+    again = await games.procure(game_id, "ann", "fuel", "5.00", order_id=first)
+    assert first == again
+    await process_turn(games.engine, game_id, "ann", "-2.50")
+    with pytest.raises(InsufficientFunds):
+        await games.procure(game_id, "ann", "fuel", "0.01")
+    assert await count(database_url, "orders") == 1
+    await in_step(games, database_url, game_id, Decimal("-2.50"))
+
+
+async def test_joining_fills_rows_that_were_missing(games: GameServer, database_url: str) -> None:
+    """A player may have money before there is a session."""
+    game_id = await games.create_game()
+    await games.set_balance(game_id, "ann", "75000.00", "start money")
+    assert await games.check(game_id, "ann") == (False, Decimal(75000))
+    assert (await games.join(game_id, "ann")).balance == 75000
+    await games.join(game_id, "ann")
+    await in_step(games, database_url, game_id, Decimal(75000))
+    assert await count(database_url, "transactions") == 1
