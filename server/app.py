@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -35,9 +36,11 @@ from .sync.feed import Feed
 from .webhooks.delivery import MOST_ATTEMPTS, Deliverer
 from .webhooks.destinations import LOOPBACK, VARIABLE, Destinations
 from .webhooks.registrations import Registrations
-from .webhooks.sending import Sender
 from .ws.endpoint import websocket_endpoint
 from .ws.hub import Elsewhere, Hub
+
+if TYPE_CHECKING:
+    from .webhooks.sending import Sender
 
 _log = logs.get_logger(__name__)
 
@@ -173,6 +176,8 @@ def _deliverer(
     """Who delivers webhooks while this process has the lease, told of commits by `bus`."""
 
     def sender() -> Sender:
+        from .webhooks.sending import Sender
+
         return Sender(destinations, clock, connections=MOST_ATTEMPTS)
 
     deliverer = Deliverer(

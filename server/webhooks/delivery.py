@@ -19,10 +19,10 @@ from ..ledger.errors import LedgerError
 from ..ledger.updates import AdminUpdates, Committed, Gather
 from . import backoff
 from .registrations import Message, Registration, Registrations
-from .sending import Sender
 
 if TYPE_CHECKING:
     from ..ledger.balances import Head
+    from .sending import Sender
 
 # What one message covers at most, and how many bytes of updates it has, though one transaction
 # always fits.
@@ -82,17 +82,27 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled; then nothing is under way any more."""
+        # Most ledgers have no webhooks, and what sends takes a while to make.
+        while not await self._active():  # noqa: ASYNC110 - nobody tells of the first one
+            await asyncio.sleep(LOOK)
         slots = asyncio.Semaphore(MOST_ATTEMPTS)
         async with self._sender() as sender:
             try:
                 while True:
-                    try:
-                        await self._attend(await self._registrations.active(), sender, slots)
-                    except LedgerError as error:
-                        _log.warning("the webhooks cannot be read", reason=str(error))
+                    active = await self._active()
+                    if active is not None:
+                        await self._attend(active, sender, slots)
                     await asyncio.sleep(LOOK)
             finally:
                 await self._stop(list(self._followers))
+
+    async def _active(self) -> list[Registration] | None:
+        """The webhooks that are not paused; None where they cannot be read now."""
+        try:
+            return await self._registrations.active()
+        except LedgerError as error:
+            _log.warning("the webhooks cannot be read", reason=str(error))
+            return None
 
     async def _attend(
         self, active: Sequence[Registration], sender: Sender, slots: asyncio.Semaphore
