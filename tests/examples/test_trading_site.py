@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import itertools
 import json
 import re
 import shutil
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
@@ -19,20 +16,14 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 from trading.cashier import AnotherClerk, Booked, Slip
-from trading.deliveries import receiver
 from trading.history import history
 from trading.ledger import Refused
-from trading.notices import Notices
-from trading.people import NotLoggedIn, People, Session
+from trading.people import NotLoggedIn, Session
 from trading.screens import Screen, ScreenEnded
-from trading.signature import NotGenuine, new_secret, verify
 from trading.site import Site, open_site
 from trading.story import Numbers, Played, Unexpected, play
-from trading.tables import metadata
-from trading.view import DoesNotFollow, View
-from websockets.asyncio.server import ServerConnection, serve
+from trading.view import View
 
 from ..conftest import RunTallywire, StartServer
 from ..journeys.conftest import running_server
@@ -191,7 +182,7 @@ async def test_a_server_killed_in_the_midst_of_the_story(
         await running.start()
 
     def say(line: str) -> None:
-        if line.startswith(("sue (superadmin) withdraws 300", "ann: on screen")) and not restarts:
+        if line.startswith("sue (superadmin) withdraws 300"):
             running.send_signal(signal.SIGKILL)
             restarts.append(asyncio.create_task(come_back()))
 
@@ -509,208 +500,3 @@ async def test_a_screen_that_is_not_let_in_says_so(site: Site) -> None:
     with pytest.raises(ScreenEnded, match="4001"):
         async with Screen(site.screens_url, View(), forged, jitter=lambda: 1):
             pass
-
-
-@pytest.fixture
-async def notices(empty_database_url: str) -> AsyncIterator[Notices]:
-    """The mailer of a site with the users ann and ben."""
-    url = empty_database_url.replace("postgresql://", "postgresql+asyncpg://")
-    engine = create_async_engine(url)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        for name in ("ann", "ben"):
-            await People(engine).register(name)
-        yield Notices(engine)
-    finally:
-        await engine.dispose()
-
-
-def _message(epoch: str, above: int, *told: tuple[int, str, str]) -> dict[str, Any]:
-    """One that covers up to its last position; told: each position, user and transaction."""
-    updates = [
-        {
-            "epoch": epoch,
-            "position": position,
-            "transaction_id": transaction_id,
-            "user_id": user_id,
-            "change_type": "deposit",
-            "description": transaction_id,
-            "changes": [
-                {"account": f"main/{user_id}/COIN", "asset": "COIN", "amount": "1", "balance": "2"}
-            ],
-        }
-        for position, user_id, transaction_id in told
-    ]
-    return {"epoch": epoch, "from": above, "to": told[-1][0], "updates": updates}
-
-
-async def test_a_change_is_one_notice_however_often_it_is_told(notices: Notices) -> None:
-    first = _message("e", 0, (1, "ann", "t1"), (2, "ann", "t2"), (2, "ben", "t2"), (3, "eve", "t3"))
-    for message in (first, first, _message("e", 1, (2, "ann", "t2"), (4, "ann", "t4"))):
-        await notices.take(message)
-    assert [text[:2] for text in await notices.of("ann")] == ["t1", "t2", "t4"]
-    assert await notices.of("ben") == ["t2: 1 COIN, you have 2"]
-    # A user of Tallywire's who is not the site's.
-    assert await notices.of("eve") == []
-
-    # All or nothing.
-    broken = _message("e", 4, (5, "ann", "t5"), (6, "ann", "t6"))
-    del broken["updates"][1]["changes"][0]["amount"]
-    with pytest.raises(KeyError):
-        await notices.take(broken)
-    assert len(await notices.of("ann")) == 3
-
-    # Restored from a backup of position 2: what came after it has not happened.
-    await notices.take(_message("f", 2, (3, "ann", "t7")))
-    assert [text[:2] for text in await notices.of("ann")] == ["t1", "t2", "t7"]
-    # Told again from the beginning.
-    await notices.take(_message("f", 0, (1, "ann", "t1"), (2, "ann", "t2"), (3, "ann", "t7")))
-    assert [text[:2] for text in await notices.of("ann")] == ["t1", "t2", "t7"]
-
-
-_WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-def _signed(
-    secret: str = _WHSEC, *, body: bytes = b'{"test": 1}', sent_at: int = 1_614_265_330
-) -> dict[str, str]:
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"msg_1.{sent_at}.".encode() + body
-    signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
-    return {
-        "webhook-id": "msg_1",
-        "webhook-timestamp": str(sent_at),
-        "webhook-signature": f"v1,{signature}",
-    }
-
-
-def test_what_is_signed_is_taken() -> None:
-    verify(_WHSEC, _signed(), b'{"test": 1}', 1_614_265_330 + 299)
-    two = {**_signed(), "webhook-signature": f"v1,bm9uZQ== {_signed()['webhook-signature']}"}
-    verify(_WHSEC, two, b'{"test": 1}', 1_614_265_330 - 299)
-
-
-@pytest.mark.parametrize(
-    ("headers", "body", "later"),
-    [
-        (_signed(new_secret()), b'{"test": 1}', 0),
-        (_signed(), b'{"test": 2}', 0),
-        ({**_signed(), "webhook-id": "msg_2"}, b'{"test": 1}', 0),
-        ({**_signed(), "webhook-timestamp": "1614265331"}, b'{"test": 1}', 0),
-        ({**_signed(), "webhook-timestamp": "today"}, b'{"test": 1}', 0),
-        ({**_signed(), "webhook-signature": "v1,ü"}, b'{"test": 1}', 0),
-        ({}, b'{"test": 1}', 0),
-        (_signed(), b'{"test": 1}', 301),
-        (_signed(), b'{"test": 1}', -301),
-    ],
-)
-async def test_what_is_not_ours_is_not_taken(
-    headers: dict[str, str], body: bytes, later: int
-) -> None:
-    with pytest.raises(NotGenuine):
-        verify(_WHSEC, headers, body, 1_614_265_330 + later)
-
-
-async def test_a_delivery_is_answered_once_it_is_kept(notices: Notices) -> None:
-    app = httpx.ASGITransport(receiver(_WHSEC, notices))
-    body = json.dumps(_message("e", 0, (1, "ann", "t1"))).encode()
-    async with httpx.AsyncClient(transport=app, base_url="http://site") as tallywire:
-        forged = await tallywire.post("/tallywire", content=body, headers=_signed(body=body[1:]))
-        assert (forged.status_code, await notices.of("ann")) == (401, [])
-        headers = _signed(body=body, sent_at=int(time.time()))
-        taken = await tallywire.post("/tallywire", content=body, headers=headers)
-        assert (taken.status_code, len(await notices.of("ann"))) == (204, 1)
-
-
-_BEGIN = {
-    "type": "user_balance_init",
-    "epoch": "e",
-    "position": 7,
-    "balances": [],
-    "part": 1,
-    "parts": 1,
-}
-# Entry 1 of the account, from the contract's formula.
-_DIGEST = "716d88dcb26e62f9f8e0a97b56aca95c730a277d155071834af3f81abd79098c"
-_CHANGE = {
-    "account": "main/ann/COIN",
-    "seq": 1,
-    "amount": "5",
-    "held_change": "0",
-    "balance_before": "0",
-    "balance": "5",
-    "held": "0",
-    "digest": _DIGEST,
-}
-_UPDATE = {"type": "balance_update", "epoch": "e", "position": 9, "transaction_id": "t"}
-
-
-async def test_a_screen_begins_anew_where_something_does_not_follow(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    hellos: list[dict[str, Any]] = []
-
-    async def tell(socket: ServerConnection) -> None:
-        hellos.append(json.loads(await socket.recv()))
-        good = {**_UPDATE, "changes": [_CHANGE]}
-        wrong = {**_UPDATE, "changes": [{**_CHANGE, "digest": "f" * 64}]}
-        for message in (_BEGIN, good if len(hellos) > 1 else wrong):
-            await socket.send(json.dumps(message))
-        await socket.wait_closed()
-
-    async def token() -> str:
-        return f"token-{len(hellos)}"
-
-    async with serve(tell, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with Screen(url, View(), token) as screen:
-            await screen.until(9)
-            assert screen.view.balances["main/ann/COIN"]["balance"] == "5"
-    assert [hello.get("resume") for hello in hellos] == [None, None]
-    assert [hello["token"] for hello in hellos] == ["token-0", "token-1"]
-    assert "entry 1 does not follow entry 0: taking everything anew" in caplog.text
-
-
-def test_a_view_takes_what_follows() -> None:
-    view = View()
-    view.receive(_BEGIN)
-    update = {**_UPDATE, "changes": [_CHANGE]}
-    assert view.receive(update) == [update]
-    assert (view.checked, view.position) == (1, 9)
-    assert view.connect_message("token")["resume"] == {
-        "epoch": "e",
-        "position": 9,
-        "heads": {"main/ann/COIN": {"seq": 1, "digest": _DIGEST}},
-    }
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [
-        {"seq": 2},
-        {"digest": "0" * 64},
-        {"amount": "6"},
-        {"balance": "6"},
-        {"balance_before": "1"},
-        {"held": "1"},
-    ],
-    ids=str,
-)
-def test_a_view_does_not_take_what_does_not_follow(forged: dict[str, Any]) -> None:
-    view = View()
-    view.receive(_BEGIN)
-    with pytest.raises(DoesNotFollow):
-        view.receive({**_UPDATE, "changes": [{**_CHANGE, **forged}]})
-    assert (view.updates, view.position) == ([], 7)
-
-
-@pytest.mark.parametrize("wrong", [{"from": 8}, {"from": 6}, {"epoch": "f"}, {"to": 6}], ids=str)
-def test_a_monitor_notices_a_hole(wrong: dict[str, Any]) -> None:
-    message = {"type": "admin_balance_monitor", "epoch": "e", "from": 7, "to": 9, "updates": []}
-    view = View("monitor")
-    view.receive({"type": "admin_monitor_init", "epoch": "e", "position": 7})
-    with pytest.raises(DoesNotFollow):
-        view.receive({**message, **wrong})
-    assert view.receive(message) == []
-    assert view.position == 9
