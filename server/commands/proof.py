@@ -152,7 +152,8 @@ def reconcile(
     Compare users' rows and mirrors with their last entries, and put right what drifted.
 
     A quick look, user by user: what is found is a line as of verify, and the exit is 1 where drift
-    remains. It may be stopped at any time and run again.
+    remains. Each user is put right by commits of its own, so it may be stopped at any time and run
+    again: who is right already is left alone.
 
     \b
     tallywire reconcile --user-id alice
@@ -162,27 +163,16 @@ def reconcile(
     if everyone == (user_id is not None):
         raise click.UsageError("whose? --user-id USER, or --all")
 
-    async def work(manager: BalanceManager) -> tuple[int, int, int]:
-        tell = _Progress(progress)
-        checked = drifted = left = 0
-        total = await manager.proof.count_users()
-        async for looked_at, drift in manager.proof.drifting(batch_size, user_id):
-            checked += looked_at
-            for user, found in drift.items():
-                for each in found:
-                    click.echo(mismatch(each))
-                drifted += 1
-                left += dry_run or not await manager.proof.put_right(user, actor())
-                if drifted == limit:
-                    tell.end()
-                    return checked, drifted, left
-            tell(checked, total)
-        tell.end()
-        return checked, drifted, left
-
-    checked, drifted, left = with_ledger(work)
-    click.echo(f"checked {checked} users, drifted {drifted}, drifted still {left}", err=True)
-    ctx.exit(BAD_ANSWER if left else GOOD)
+    done = _Reconciled()
+    try:
+        with_ledger(
+            lambda manager: done.run(manager, user_id, batch_size, limit, dry_run, progress)
+        )
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: {done.summary}", err=True)
+        raise
+    click.echo(done.summary, err=True)
+    ctx.exit(BAD_ANSWER if done.left or done.unreadable else GOOD)
 
 
 @click.command()
@@ -222,6 +212,57 @@ def _described(each: Verification) -> str:
 def _summary(report: Report) -> str:
     put_right = report.fixed + report.synced
     return f"checked {report.checked}, put right {put_right}, discrepancies {report.errors}"
+
+
+class _Reconciled:
+    """What a reconciliation has done so far; each user is put right by commits of its own."""
+
+    def __init__(self) -> None:
+        self.checked = self.drifted = self.left = 0
+        self.unreadable: set[str] = set()
+        self.stopped = False
+
+    @property
+    def summary(self) -> str:
+        """How far it came, in a line."""
+        told = f"checked {self.checked} users, drifted {self.drifted}, drifted still {self.left}"
+        if self.unreadable:
+            told += f", mirrors that cannot be read {len(self.unreadable)}"
+        return told + (", stopped at the limit" if self.stopped else "")
+
+    async def run(
+        self,
+        manager: BalanceManager,
+        user_id: str | None,
+        batch_size: int,
+        limit: int | None,
+        dry_run: bool,
+        progress: bool | None,
+    ) -> None:
+        tell = _Progress(progress)
+        total = 1 if user_id is not None else await manager.proof.count_users()
+        try:
+            async for drift in manager.proof.drifting(batch_size, user_id):
+                self._tell_unreadable(drift.pop(None, []))
+                for user, found in drift.items():
+                    if found and user is not None:
+                        print_lines(map(mismatch, found))
+                        self.drifted += 1
+                        self.left += dry_run or not await manager.proof.put_right(user, actor())
+                    self.checked += 1
+                    tell(self.checked, total)
+                    self.stopped = self.drifted == limit
+                    if self.stopped:
+                        return
+        finally:
+            tell.end()
+
+    def _tell_unreadable(self, found: Sequence[Discrepancy]) -> None:
+        for each in found:
+            if each.what not in self.unreadable:
+                self.unreadable.add(each.what)
+                click.echo(mismatch(each))
+                click.echo(each.what, err=True)
 
 
 def _report(

@@ -20,7 +20,7 @@ from ..errors import (
     MirrorBusy,
     MirrorRefused,
 )
-from ..invariants import NOBODY, Discrepancy, Invariant
+from ..invariants import Discrepancy, Invariant
 from ..leases import Leases
 from ..mirrors.sync import MirrorSync
 from ..report import Progress, Report
@@ -113,19 +113,19 @@ class Proof:
 
     async def drifting(
         self, batch: int, only: str | None = None
-    ) -> AsyncIterator[tuple[int, dict[str, list[Discrepancy]]]]:
+    ) -> AsyncIterator[dict[str | None, list[Discrepancy]]]:
         """
-        Every user or `only` one, `batch` at a time: how many were looked at, and the drift of
-        those who have any, by user. Raises UnknownUser.
+        The drift of every user or `only` one, empty for those who have none, `batch` of them at a
+        time; under None what is nobody's, such as a mirror that cannot be read. Raises UnknownUser.
         """
         await self._verifier.check_scope(only, None)
         after = ""
         while users := await self._verifier.users(after, batch) if only is None else [only]:
             found = await self._verifier.compare(users)
-            by_user: dict[str, list[Discrepancy]] = {}
+            by_user: dict[str | None, list[Discrepancy]] = {user: [] for user in users}
             for each in found:
                 by_user.setdefault(_owner(each), []).append(each)
-            yield len(users), by_user
+            yield by_user
             if only is not None:
                 return
             after = users[-1]
@@ -272,11 +272,11 @@ def _size(found: Discrepancy) -> Decimal:
     return Decimal(-1) if found.difference is None else abs(Decimal(found.difference))
 
 
-def _owner(found: Discrepancy) -> str:
+def _owner(found: Discrepancy) -> str | None:
     try:
         return AccountKey.parse(found.account).owner
     except InvalidRequest:
-        return NOBODY
+        return None
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
