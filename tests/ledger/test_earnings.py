@@ -49,6 +49,10 @@ async def test_only_marked_types_count(earner: BalanceManager) -> None:
     await earner.update_balance("alice", "-80", "withdrawal", asset="COIN")
     await earner.place_hold("alice", "5", asset="COIN")
     assert await earned(earner) == "70"
+    (account,) = await earner.balances("alice")
+    shown = (account["account"], account["available"], account["total_earned"])
+    assert shown == ("main/alice/COIN", "40", "70")
+    assert await earner.balances("bob") == []
     assert (await earner.verify()).errors == 0
 
 
