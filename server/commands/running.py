@@ -52,8 +52,15 @@ def with_database(work: Callable[[str], Awaitable[Answer]]) -> Answer:
     url = settings.database_url
 
     async def run() -> Answer:
-        await _check_present(url)
-        return await work(url)
+        try:
+            await _check_present(url)
+            return await work(url)
+        except Exception as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # What a driver says that was broken off by Ctrl-C is nothing to be told.
+                raise asyncio.CancelledError from error
+            raise
 
     _check_file(url)
     return asyncio.run(run())

@@ -92,7 +92,7 @@ def test_it_is_stopped_and_run_again(drifted: str, tmp_path: Path, tallywire: Ru
     first = repairs(drifted)
     assert 0 < first < USERS
     code, said = stopped(drifted, tmp_path, signal.SIGINT)
-    assert code == 130
+    assert code == 130, said
     assert re.search(r"interrupted: checked \d+ users, drifted \d+, drifted still 0\n", said)
     second = repairs(drifted)
     assert first < second < USERS
