@@ -45,6 +45,10 @@ async def test_the_pages_receiver_counts_each_position_once(
         assert not verified(made.secret.text, headers, each.body + b" ")
         assert not verified("another secret than this", headers, each.body)
         assert not verified(made.secret.text, headers, each.body, tolerance=-1)
+        for name in ("Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"):
+            assert not verified(made.secret.text, {**headers, name: "v1,é"}, each.body)
+            del (without := dict(headers))[name]
+            assert not verified(made.secret.text, without, each.body)
         message = each.message
         kept += [update["position"] for update in names["not_yet_kept"](message, epoch, position)]
         epoch, position = message["epoch"], max(position, message["to"])
