@@ -34,7 +34,7 @@ from tallywire import (
 )
 from tallywire.ledger import TransactionTypes
 
-from .readme import ROOT, follow
+from .readme import ROOT
 
 FOLDER = ROOT / "examples" / "building_management"
 START = date(2024, 10, 1)
@@ -125,10 +125,6 @@ async def test_the_story(
     for name, numbers in (("first", replace(Numbers(), workers=workers)), ("second", OTHERS)):
         address = with_driver(database_url)
         check(numbers, await play(address, name, tmp_path, numbers, lambda line: None))
-
-
-async def test_the_readme(tmp_path: Path) -> None:
-    await follow("building_management", tmp_path)
 
 
 @pytest.mark.parametrize(
