@@ -144,7 +144,9 @@ class Database:
             try:
                 yield connection
             finally:
-                driver.text_factory = str
+                # Whoever is cancelled within a statement has lost the connection already.
+                if not connection.invalidated:
+                    driver.text_factory = str
 
     async def close(self) -> None:
         """Close every connection; there will be no others."""

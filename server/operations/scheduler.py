@@ -108,6 +108,9 @@ class Scheduler:
             try:
                 await job.run()
             # A job that fails is tried again in its time, and the others go on.
-            except Exception:
+            except Exception as error:
+                # A driver may answer the end of its statement with an error of its own.
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError from error
                 _log.exception("a scheduled job failed", job=job.name)
             await asyncio.sleep(job.every)

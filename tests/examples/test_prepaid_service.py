@@ -269,8 +269,8 @@ OTHERS = Numbers(
 @pytest.mark.parametrize(
     "numbers", [Numbers(), OTHERS, replace(OTHERS, charge=300_000, backup=700_000)]
 )
-async def test_the_story(sqlite_url: str, numbers: Numbers) -> None:
-    async with open_billing(sqlite_url) as billing:
+async def test_the_story(database_url: str, numbers: Numbers) -> None:
+    async with open_billing(database_url) as billing:
         scenes = [scene async for scene in play(billing, numbers, "an", "binh")]
     balance, total_in, total_out, status = 0, 0, 0, "active"
     asked = [

@@ -154,3 +154,22 @@ async def test_a_job_that_takes_an_hour_stops_no_other() -> None:
     assert len(world.ran) >= 3600
     assert set(world.ran) == {"a"}
     await world.close()
+
+
+@in_virtual_time
+async def test_a_job_whose_driver_answers_its_end_with_an_error_ends_all_the_same() -> None:
+    world, begun = World(), 0
+
+    async def read() -> None:
+        nonlocal begun
+        begun += 1
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("no active connection") from None
+
+    world.start("a", Job("read", 1.0, read))
+    await asyncio.sleep(1)
+    async with asyncio.timeout(10):
+        await world.stop("a")
+    assert begun == 1
