@@ -21,7 +21,7 @@ from ..conftest import RunTallywire
 from ..ledger.raw import execute, rows
 from ..services.server import COMMAND, server_environment
 
-USERS = 30
+USERS = 24
 PAGE = 4096
 # Long, so that lines of them fill a pipe.
 NAMES = [f"{n:02}{'é' * 60}" for n in range(USERS)]

@@ -32,6 +32,12 @@ async def service(database_url: str) -> AsyncIterator[WalletService]:
         yield service
 
 
+@pytest.fixture
+async def sqlite_service(sqlite_url: str) -> AsyncIterator[WalletService]:
+    async with open_wallets(sqlite_url) as service:
+        yield service
+
+
 async def played(service: WalletService, people: tuple[Person, ...]) -> list[Step]:
     return [step async for step in play(service, people)]
 
@@ -93,7 +99,7 @@ _coins = st.integers(0, 9) | st.integers(0, 90_000)
 
 
 @settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     people=st.lists(
@@ -113,9 +119,9 @@ _coins = st.integers(0, 9) | st.integers(0, 90_000)
         unique=True,
     )
 )
-def test_the_story_with_other_numbers(database_url: str, people: list[Person]) -> None:
+def test_the_story_with_other_numbers(sqlite_url: str, people: list[Person]) -> None:
     async def story() -> list[Step]:
-        async with open_wallets(database_url) as service:
+        async with open_wallets(sqlite_url) as service:
             return await played(service, tuple(people))
 
     steps = asyncio.run(story())
@@ -124,7 +130,8 @@ def test_the_story_with_other_numbers(database_url: str, people: list[Person]) -
         assert steps[-1].standings[n].events == events(person)
 
 
-async def test_earnings_are_what_the_marked_types_gave(service: WalletService) -> None:
+async def test_earnings_are_what_the_marked_types_gave(sqlite_service: WalletService) -> None:
+    service = sqlite_service
     user = await service.join("ann")
     for _ in range(2):
         await service.credit(user, 40, TASK_REWARD, event_id="task-7")
@@ -140,8 +147,11 @@ async def test_earnings_are_what_the_marked_types_gave(service: WalletService) -
     ]
 
 
-async def test_a_profile_that_refuses_never_refuses_the_money(service: WalletService) -> None:
+async def test_a_profile_that_refuses_never_refuses_the_money(
+    sqlite_service: WalletService,
+) -> None:
     """Its CHECK; it is written once it can be, and its other column was all the while."""
+    service = sqlite_service
     user = await service.join("ann")
     await service.credit(user, 999_999, TASK_REWARD)
     await service.credit(user, 1, TASK_REWARD)
@@ -186,7 +196,8 @@ async def _caught_up(service: WalletService) -> None:
     await catch_up(service.engine, service.ledger)
 
 
-async def test_a_process_that_is_killed_between_commit_and_event(database_url: str) -> None:
+async def test_a_process_that_is_killed_between_commit_and_event(postgres_url: str) -> None:
+    database_url = postgres_url
     async with open_wallets(database_url) as service:
         user = await service.join("ann")
         await service.credit(user, 3, TASK_REWARD)

@@ -69,13 +69,6 @@ async def test_a_reversal_takes_back_what_was_earned(earner: BalanceManager) -> 
     assert (await earner.verify()).errors == 0
 
 
-async def test_a_debt_that_is_earned_off(earner: BalanceManager) -> None:
-    """Own sense: on a debit book a reward makes the debt smaller."""
-    await earner.administration.put_book("flats", {"side": "debit"}, actor="root")
-    await earner.update_balance("alice", "-5", "task_reward", book="flats")
-    assert await earned(earner) == "-5.000000"
-
-
 async def test_a_process_that_does_not_know_the_types(
     earner: BalanceManager, database_url: str
 ) -> None:
