@@ -422,6 +422,14 @@ POSTINGS = [
         (SNAPSHOT, ALICE, LAST, "0.000005", None, None),
     ),
     Fault(
+        "told to have earned what was not",
+        transaction(
+            """encoded = replace(encoded, '"total_in"', '"total_earned":"9.000000","total_in"')"""
+        ),
+        {(SCREEN, ALICE), (SEAL, NOBODY)},
+        (SCREEN, ALICE, 1, "9.000000", None, None),
+    ),
+    Fault(
         "digest of an entry",
         (posting(f"digest = '{'ab' * 32}'", 1, ALICE),),
         {(SCREEN, ALICE), (SEAL, NOBODY), (CHAIN, ALICE)},
