@@ -39,6 +39,28 @@ class MirrorPage:
         found = [each for copy in self.copies for each in check_copy(copy)]
         return found + [unreadable(mirror, said) for mirror, said in self.unreadable]
 
+    def unopened(
+        self, user_id: str, *, asset: str | None = None, book: str | None = None
+    ) -> list[AccountKey]:
+        """
+        Accounts of `user_id`, perhaps in one `asset` or `book`, that mirrors which adopt may have
+        rows for, and that are not on this page. Without a book those of patterns are not known.
+        """
+        adopting = [mirror for mirror in self.catalog.mirrors if mirror.adopts]
+        keys = {
+            AccountKey(book or mirror.book, user_id, mirror.asset)
+            for mirror in adopting
+            if asset in (None, mirror.asset)
+        }
+        opened = set(self.accounts.values())
+        return [
+            key
+            for key in keys
+            if key not in opened
+            and key.book in self.catalog.books
+            and any(mirror.row_of(key) for mirror in adopting)
+        ]
+
     def wrong(self) -> list[Copy]:
         """The rows that are there and the ledger keeps, and that say something else."""
         return [c for c in self.copies if c.exists and c.mirror.writes and not c.is_right]
@@ -76,6 +98,8 @@ class MirrorCheck:
         self, *, user_id: str | None = None, asset: str | None = None, book: str | None = None
     ) -> AsyncIterator[MirrorPage]:
         """The rows of all accounts, or of one user's, asset's or book's. As `MirrorSync.sync`."""
+        if user_id is not None:
+            check_user_id(user_id)
         only = {"owner": user_id, "asset": asset, "book": book}
         given = {name: value for name, value in only.items() if value is not None}
         conditions = ["id > :after", "owner NOT LIKE '@%'", *(f"{key} = :{key}" for key in given)]
@@ -95,28 +119,11 @@ class MirrorCheck:
             full = len(page.accounts) == ACCOUNTS_PER_PAGE and bool(page.catalog.mirrors)
             after = max(page.accounts, default=after)
 
-    async def unopened(
-        self, user_id: str, *, asset: str | None = None, book: str | None = None
-    ) -> list[AccountKey]:
-        """
-        A user's accounts, perhaps in one `asset` or `book`, that mirrors which adopt have rows
-        for, and the ledger has not. Without a book those of patterns are not known.
-        """
-        check_user_id(user_id)
+    async def ids_of(self, keys: Sequence[AccountKey]) -> list[int]:
+        """The ids of those of the accounts `keys` that there are."""
         async with self._database.read() as connection:
-            catalog = await self._current(connection)
-            keys = {
-                AccountKey(book or mirror.book, user_id, mirror.asset): None
-                for mirror in catalog.mirrors
-                if mirror.adopts and asset in (None, mirror.asset)
-            }
-            places = {
-                key.name: key
-                for key in keys
-                if key.book in catalog.books and any(m.row_of(key) for m in catalog.mirrors)
-            }
-            opened = await self._journal.account_ids(connection, list(places))
-        return [key for name, key in places.items() if name not in opened]
+            found = await self._journal.account_ids(connection, [key.name for key in keys])
+        return list(found.values())
 
     async def page_of(self, ids: Sequence[int]) -> MirrorPage:
         """The rows of the accounts `ids`."""

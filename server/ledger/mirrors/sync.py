@@ -49,29 +49,23 @@ class MirrorSync:
         Put the rows of all accounts, or those of one user, asset or book, right; what is not right
         then is in the report. Raises UnknownBook, UnknownAsset, Overloaded.
         """
-        checked = errors = 0
-        synced = 0 if user_id is None else await self.open(user_id, asset=asset, book=book)
+        checked = synced = errors = 0
         details: list[Discrepancy] = []
-        async for page in self._check.pages(user_id=user_id, asset=asset, book=book):
+        async for found in self._check.pages(user_id=user_id, asset=asset, book=book):
+            page = found
+            if user_id is not None and (keys := page.unopened(user_id, asset=asset, book=book)):
+                # What rows say of accounts that are not there yet: no page has those.
+                await self._commit([meet_mirrors(key) for key in keys])
+                opened = await self._check.ids_of(keys)
+                synced += len(opened)
+                page = await self._check.page_of([*page.accounts, *opened]) if opened else page
             checked += len(page.copies)
             left = await self._put_right(page, actor)
-            found = left.discrepancies()
-            synced += len(page.discrepancies()) - len(found)
-            errors += len(found)
-            details += found[: MOST_DETAILS - len(details)]
+            remaining = left.discrepancies()
+            synced += len(page.discrepancies()) - len(remaining)
+            errors += len(remaining)
+            details += remaining[: MOST_DETAILS - len(details)]
         return Report(checked=checked, synced=synced, fixed=0, errors=errors, details=details)
-
-    async def open(self, user_id: str, *, asset: str | None = None, book: str | None = None) -> int:
-        """
-        Book what rows say of a user's accounts that are not there yet, since no page has those;
-        how many accounts that made. Raises Overloaded.
-        """
-        unopened = await self._check.unopened(user_id, asset=asset, book=book)
-        if not unopened:
-            return 0
-        await self._commit([meet_mirrors(key) for key in unopened])
-        left = await self._check.unopened(user_id, asset=asset, book=book)
-        return len(unopened) - len(left)
 
     async def settle(
         self, user_id: str, *, asset: str | None = None, book: str | None = None

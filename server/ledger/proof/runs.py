@@ -153,9 +153,12 @@ class Proof:
         Raises AccountInconsistent where the entries themselves cannot be trusted, and what keeps
         a mirror's row from being put right: MirrorBusy, MirrorRefused, Paused, Overloaded.
         """
-        opened = await self._mirror_sync.open(user_id, asset=asset, book=book)
         if not await self.drift(user_id, asset=asset, book=book):
-            return opened > 0
+            # Rows may speak of an account that is not there yet.
+            synced = await self._mirror_sync.sync(
+                user_id=user_id, asset=asset, book=book, actor=actor
+            )
+            return synced.synced > 0
         report = await self._verifier.verify(
             user_id=user_id,
             book=book,
@@ -168,7 +171,7 @@ class Proof:
                     f"{each.account} cannot be repaired: {each.invariant} {each.what}"
                 )
         settled = report.errors and await self._mirror_sync.settle(user_id, asset=asset, book=book)
-        return bool(opened or report.fixed or report.synced or settled)
+        return bool(report.fixed or report.synced or settled)
 
     async def close(self) -> None:
         """End the verifications that go on; their records say so."""
