@@ -50,7 +50,7 @@ async def _story(people: Sequence[Person]) -> None:
 
 
 def _print_head() -> None:
-    click.echo(f"{'':10}{'ledger':>22}{'wallet':>15}{'profile':>18}")
+    click.echo(f"{'':10}{'ledger':>27}{'wallet':>18}{'profile':>18}")
     columns = ("balance", "avail.", "earned", "balance", "avail.", "balance", "earned", "events")
     click.echo(_line("", *columns))
 
@@ -62,8 +62,7 @@ def _standing(told: Standing) -> str:
 
 
 def _line(name: str, *columns: str) -> str:
-    widths = (8, 7, 7, 8, 7, 10, 8, 8)
-    return f"{name:<10}" + "".join(f"{each:>{w}}" for each, w in zip(columns, widths, strict=True))
+    return f"{name:<10}" + "".join(f"{each:>9}" for each in columns)
 
 
 def _coins(amount: Decimal) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import String, cast, insert, select
+from sqlalchemy import String, cast, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tallywire import BalanceManager, TransactionType, UnknownUser, open_ledger
 
@@ -104,8 +104,10 @@ async def open_wallets(address: str) -> AsyncIterator[WalletService]:
     engine = create_async_engine(url)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-            await begin_activity(connection)
+            # Once: a table that is missing later is not to be made anew, and empty.
+            if not await connection.run_sync(lambda c: inspect(c).has_table(users.name)):
+                await connection.run_sync(metadata.create_all)
+                await begin_activity(connection)
         async with open_ledger(url) as ledger:
             await _set_up(ledger)
             keeping = asyncio.create_task(keep_activity(engine, ledger))
@@ -125,9 +127,14 @@ async def _set_up(ledger: BalanceManager) -> None:
         await ledger.administration.put_asset(ASSET, scale=0, actor="wallets")
     for kind in TYPES:
         ledger.register_type(kind)
+    registered = {mirror.name for mirror in ledger.catalog.mirrors}
     for table, column, value in MIRRORS:
+        name = f"{table}.{column}"
+        if name in registered:
+            # It stays so, though its table may be gone at the moment.
+            continue
         await ledger.register_mirror(
-            f"{table}.{column}",
+            name,
             table=table,
             column=column,
             key={"user_id": "{owner}"},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from sqlalchemy import String, cast, func, select
+from sqlalchemy.exc import DBAPIError
 
 from .activity import catch_up
 from .mishaps import rename_table, restore_profiles
@@ -67,14 +68,11 @@ async def play(service: WalletService, people: Sequence[Person] = PEOPLE) -> Asy
     """The story of new users, a step at a time; at its end their profiles have drifted."""
     ids = {person: await service.join(person.name) for person in people}
 
-    async def step(what: str, *, profiles_there: bool = True) -> Step:
+    async def step(what: str) -> Step:
         await catch_up(service.engine, service.ledger)
         return Step(
             what,
-            [
-                await standing(service, user_id, person.name, profiles_there=profiles_there)
-                for person, user_id in ids.items()
-            ],
+            [await standing(service, user_id, person.name) for person, user_id in ids.items()],
         )
 
     for person, user_id in ids.items():
@@ -103,7 +101,7 @@ async def play(service: WalletService, people: Sequence[Person] = PEOPLE) -> Asy
         for person, user_id in ids.items():
             if person.late:
                 await service.credit(user_id, person.late, TASK_REWARD)
-        yield await step("rewards, while there is no table of profiles", profiles_there=False)
+        yield await step("rewards, while there is no table of profiles")
     finally:
         await rename_table(service.engine, "profiles_old", "profiles")
     yield await step("the table is back")
@@ -114,9 +112,7 @@ async def play(service: WalletService, people: Sequence[Person] = PEOPLE) -> Asy
     yield await step("a backup of the profiles is put back, from before")
 
 
-async def standing(
-    service: WalletService, user_id: str, name: str, *, profiles_there: bool = True
-) -> Standing:
+async def standing(service: WalletService, user_id: str, name: str) -> Standing:
     """How a user stands."""
     accounts = await service.ledger.balances(user_id)
     balance, available, earned = Decimal(0), Decimal(0), Decimal(0)
@@ -124,10 +120,6 @@ async def standing(
         if account["asset"] == ASSET:
             balance, available = Decimal(account["balance"]), Decimal(account["available"])
             earned = Decimal(account.get("total_earned", "0"))
-    # As text, since SQLite keeps decimals as floats.
-    shown = select(
-        cast(profiles.c.deltacoin_balance, String), cast(profiles.c.lifetime_earnings, String)
-    ).where(profiles.c.user_id == int(user_id))
     async with service.engine.connect() as connection:
         wallet = (
             await connection.execute(
@@ -139,15 +131,24 @@ async def standing(
         events = await connection.scalar(
             select(func.count()).select_from(activity).where(activity.c.user_id == user_id)
         )
-        profile = None
-        if profiles_there:
-            said = (await connection.execute(shown)).one()
-            profile = (Decimal(said[0]), Decimal(said[1]))
     return Standing(
         user_id,
         name,
         (balance, available, earned),
         (Decimal(wallet[0]), Decimal(wallet[1])),
-        profile,
+        await _profile(service, user_id),
         events or 0,
     )
+
+
+async def _profile(service: WalletService, user_id: str) -> tuple[Decimal, Decimal] | None:
+    # As text, since SQLite keeps decimals as floats.
+    shown = select(
+        cast(profiles.c.deltacoin_balance, String), cast(profiles.c.lifetime_earnings, String)
+    ).where(profiles.c.user_id == int(user_id))
+    try:
+        async with service.engine.connect() as connection:
+            said = (await connection.execute(shown)).one_or_none()
+    except DBAPIError:
+        return None
+    return None if said is None else (Decimal(said[0]), Decimal(said[1]))
