@@ -27,7 +27,7 @@ from .ledger.changes import Details, IdempotencyKey
 from .ledger.clock import Clock, SystemClock, uuid7_source
 from .ledger.errors import LedgerError
 from .ledger.updates import Batch
-from .operations.scheduled import scheduled_jobs
+from .operations.jobs import scheduled_jobs
 from .operations.scheduler import Job, Scheduler
 from .settings import Settings, SettingsError
 from .sync.balance import sync_balance_across_all_systems

@@ -24,7 +24,7 @@ from tallywire import (
     open_ledger,
 )
 from tallywire.app import create_app
-from tallywire.operations.scheduled import scheduled_jobs
+from tallywire.operations.jobs import scheduled_jobs
 from tallywire.settings import Settings
 
 from ..ledger.raw import count, held, rows, waiting_for_locks
