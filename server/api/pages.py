@@ -11,12 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from .. import logs, metrics
-from ..ledger.clock import parse_rfc3339
+from .. import logs
 from ..ledger.errors import LedgerError
-from ..ledger.proof.records import KINDS
 from .answers import answer
 from .calls import Call
+from .verifications import measure_verifications
 from .webhooks import measure_webhooks
 
 POLICY = (
@@ -73,24 +72,12 @@ async def show_metrics(call: Call) -> Response:
     """The metrics of this process, and of what all share by its record, for Prometheus."""
     try:
         async with asyncio.timeout(_DATABASE_SECONDS):
-            await _measure_verifications(call)
+            await measure_verifications(call.services)
             await measure_webhooks(call.services)
     except (LedgerError, OSError) as error:
         # The last ones known stand: whether the newest is too old is for the alert to say.
         _log.warning("how verifications and webhooks stand is not read", reason=str(error))
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def _measure_verifications(call: Call) -> None:
-    verifications = call.services.manager.proof.verifications
-    for kind in KINDS:
-        standing = await verifications.standing(kind)
-        metrics.VERIFY_FAILED.labels(kind).set(standing.failed)
-        if standing.finished_at is not None:
-            finished = parse_rfc3339(standing.finished_at).timestamp()
-            metrics.VERIFY_FINISHED.labels(kind).set(finished)
-        if kind == "verify":
-            metrics.VERIFY_DISCREPANCIES.set(standing.errors)
 
 
 async def _file(call: Call, name: str) -> Response:

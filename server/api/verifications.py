@@ -6,13 +6,17 @@ import msgspec
 from msgspec.structs import asdict
 from starlette.responses import Response
 
+from .. import metrics
+from ..ledger.clock import parse_rfc3339
 from ..ledger.errors import InvalidCursor, NotFound
+from ..ledger.proof.records import KINDS
 from ..ledger.proof.runs import Asked, by_size
 from ..operations import policy
 from .answers import answer, listing
 from .bodies import VerificationRequest
 from .calls import Call
 from .queries import DiscrepanciesQuery, Page, continue_page, filters_of, write_cursor
+from .services import Services
 
 
 async def start_verification(call: Call, request: VerificationRequest) -> Response:
@@ -73,3 +77,15 @@ async def list_discrepancies(call: Call, query: DiscrepanciesQuery) -> Response:
         [msgspec.json.encode(each) for each in found[passed or 0 : end]],
         write_cursor("discrepancies", filters_of(query), end) if end < len(found) else None,
     )
+
+
+async def measure_verifications(services: Services) -> None:
+    """Show on /metrics how verifications stand by their record; raises LedgerError."""
+    for kind in KINDS:
+        standing = await services.manager.proof.verifications.standing(kind)
+        metrics.VERIFY_FAILED.labels(kind).set(standing.failed)
+        if standing.finished_at is not None:
+            finished = parse_rfc3339(standing.finished_at).timestamp()
+            metrics.VERIFY_FINISHED.labels(kind).set(finished)
+        if kind == "verify":
+            metrics.VERIFY_DISCREPANCIES.set(standing.errors)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .. import schema
 from ..clock import Clock, IdSource, rfc3339
@@ -31,7 +32,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _COLUMNS = ", ".join(column.name for column in schema.verifications.columns)
 
-
 # All of the ledger, not one user's or one book's accounts; and failed, by word or by silence.
 _WHOLE = "user_id IS NULL AND book IS NULL"
 _FAILED = "(status = 'failed' OR status = 'running' AND alive_until < :now)"
@@ -48,8 +48,8 @@ class Verification(Struct, frozen=True, kw_only=True):
     """
     One verification. number: its place in the list; kind: a rebuild leaves out the journal's own
     invariants; checked, total: transactions and accounts; report: what it found, once it is done;
-    error: why it failed; due_at, attempt: where a schedule asked for it, its moment and the how
-    manieth try this is; times: RFC 3339.
+    error: why it failed; due_at, attempt: where a schedule asked for it, its moment and which try
+    for it this is, from 1; times: RFC 3339.
     """
 
     number: int
@@ -82,7 +82,6 @@ class Standing(Struct, frozen=True):
     end, when (RFC 3339) and what it did not put right; failed: how many failed since.
     """
 
-    kind: Kind
     finished_at: str | None
     errors: int
     failed: int
@@ -143,16 +142,7 @@ class Verifications:
             )
             if begun.one_or_none() is None:
                 return False
-            # The newest of a schedule stays: it says which moments have passed.
-            await connection.execute(
-                text(
-                    "DELETE FROM verifications WHERE alive_until < :now AND number <= ("
-                    "SELECT number FROM verifications ORDER BY number DESC LIMIT 1 OFFSET :kept)"
-                    " AND (due_at IS NULL OR due_at < (SELECT MAX(newer.due_at)"
-                    " FROM verifications AS newer WHERE newer.kind = verifications.kind))"
-                ),
-                {"now": rfc3339(self._clock.now()), "kept": KEPT},
-            )
+            await self._forget_the_oldest(connection)
         return True
 
     async def goes_on(self, id_: str, checked: int, total: int) -> None:
@@ -221,7 +211,19 @@ class Verifications:
                 {"kind": kind, "number": number, "now": rfc3339(self._clock.now())},
             )
             errors = msgspec.json.decode(report, type=_Remaining).errors
-            return Standing(kind, finished_at, errors, failed.scalar_one())
+            return Standing(finished_at, errors, failed.scalar_one())
+
+    async def _forget_the_oldest(self, connection: AsyncConnection) -> None:
+        # The newest of a schedule stays: it says which moments have passed.
+        await connection.execute(
+            text(
+                "DELETE FROM verifications WHERE alive_until < :now AND number <= ("
+                "SELECT number FROM verifications ORDER BY number DESC LIMIT 1 OFFSET :kept)"
+                " AND (due_at IS NULL OR due_at < (SELECT MAX(newer.due_at)"
+                " FROM verifications AS newer WHERE newer.kind = verifications.kind))"
+            ),
+            {"now": rfc3339(self._clock.now()), "kept": KEPT},
+        )
 
     def _alive_until(self) -> str:
         return rfc3339(self._clock.now() + timedelta(seconds=ALIVE))
