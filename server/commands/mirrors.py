@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .proof import mismatch
+from .proof import mismatch, summary
 from .running import BAD_ANSWER, GOOD, actor, print_lines, with_ledger
 
 if TYPE_CHECKING:
@@ -98,8 +98,5 @@ def sync(ctx: click.Context, in_book: str | None) -> None:
     report = with_ledger(work)
     for found in report.details:
         click.echo(mismatch(found))
-    click.echo(
-        f"checked {report.checked}, put right {report.synced}, discrepancies {report.errors}",
-        err=True,
-    )
+    click.echo(summary(report), err=True)
     ctx.exit(BAD_ANSWER if report.errors else GOOD)

@@ -32,6 +32,12 @@ def mismatch(found: Discrepancy) -> str:
     )
 
 
+def summary(report: Report) -> str:
+    """The line that sums up a report."""
+    put_right = report.fixed + report.synced
+    return f"checked {report.checked}, put right {put_right}, discrepancies {report.errors}"
+
+
 def _field(text: str) -> str:
     """`text` as one field of a line: a JSON string without spaces where it would not be one."""
     if text and text.isprintable() and not any(ch in text for ch in ' "'):
@@ -203,15 +209,10 @@ def _described(each: Verification) -> str:
     due = [] if each.due_at is None else [f"due {each.due_at}", f"attempt {each.attempt}"]
     told = f"checked {each.checked} of {each.total}"
     if each.report is not None:
-        told = _summary(each.report)
+        told = summary(each.report)
     elif each.error is not None:
         told = each.error
     return "\t".join([each.started_at, kind, *scope, each.status, told, each.requested_by, *due])
-
-
-def _summary(report: Report) -> str:
-    put_right = report.fixed + report.synced
-    return f"checked {report.checked}, put right {put_right}, discrepancies {report.errors}"
 
 
 class _Reconciled:
@@ -281,5 +282,5 @@ def _report(
     else:
         for found in report.details:
             click.echo(mismatch(found))
-        click.echo(_summary(report), err=True)
+        click.echo(summary(report), err=True)
     ctx.exit(BAD_ANSWER if report.errors else GOOD)
