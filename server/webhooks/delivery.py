@@ -30,7 +30,8 @@ MOST_TRANSACTIONS = 500
 MOST_BYTES = 262_144
 # How many webhooks are attended to at once.
 MOST_ATTEMPTS = 64
-# Seconds between looks: at the rows and the journal without being told; at the journal at most.
+# Seconds between looks: LOOK at the rows, and at the journal where nobody tells of news; SPACING at
+# the least, however much is told.
 LOOK = 1.0
 SPACING = 0.05
 
