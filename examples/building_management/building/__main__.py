@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from tallywire import DatabaseUnavailable, LedgerError, SchemaMismatch
+from tallywire import LedgerError
 
 from .story import Numbers, play
 from .tables import database_url, with_driver
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = Numbers(**{each.name: getattr(given, each.name) for each in fields(Numbers)})
         address = with_driver(given.database or database_url())
         asyncio.run(play(address, given.name, given.receipts, numbers, print))
-    except (ValueError, LedgerError, DatabaseUnavailable, SchemaMismatch) as error:
+    except (ValueError, LedgerError) as error:
         sys.stderr.write(f"building: {error}\n")
         return 2
     return 0

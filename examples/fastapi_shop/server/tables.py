@@ -49,6 +49,10 @@ orders = Table(
 def database_url() -> str:
     """Where the shop and its ledger are kept: DATABASE_URL, or a file beside the shop."""
     url = make_url(os.environ.get("DATABASE_URL", "sqlite:///shop.db"))
-    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    driver = {
+        "sqlite": "sqlite+aiosqlite",
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+    }
     url = url.set(drivername=driver.get(url.drivername, url.drivername))
     return url.render_as_string(hide_password=False)

@@ -59,6 +59,10 @@ def database_url() -> str:
 def with_driver(address: str) -> str:
     """The address of a database as SQLAlchemy's asyncio wants it."""
     url = make_url(address)
-    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    driver = {
+        "sqlite": "sqlite+aiosqlite",
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+    }
     url = url.set(drivername=driver.get(url.drivername, url.drivername))
     return url.render_as_string(hide_password=False)

@@ -58,6 +58,10 @@ notices = Table(
 def database_url() -> str:
     """Where the site keeps them: DATABASE_URL, or a file in the current folder."""
     url = make_url(os.environ.get("DATABASE_URL", "sqlite:///site.db"))
-    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    driver = {
+        "sqlite": "sqlite+aiosqlite",
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+    }
     url = url.set(drivername=driver.get(url.drivername, url.drivername))
     return url.render_as_string(hide_password=False)
