@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from tallywire.ledger import BalanceManager, open_ledger
+from tallywire.ledger import BalanceManager, open_ledger, open_ledger_sync
 from tallywire.ledger.errors import AccountInconsistent, Conflict
 
 from ..conftest import RunTallywire
@@ -117,12 +117,17 @@ async def test_two_fixes_at_once_do_no_harm(written: BalanceManager, database_ur
 async def test_only_one_verification_fixes_at_a_time(
     written: BalanceManager, database_url: str
 ) -> None:
-    async with open_ledger(database_url) as other:
-        results = await asyncio.gather(
-            written.verify(fix=True), other.verify(fix=True), return_exceptions=True
-        )
-    assert sum(isinstance(result, Conflict) for result in results) == 1
-    assert (await written.verify(fix=True)).errors == 0
+    refused = []
+    with open_ledger_sync(database_url) as other:
+
+        def ask_another(checked: int, total: int) -> None:
+            with pytest.raises(Conflict) as refusal:
+                other.verify(fix=True)
+            refused.append(refusal)
+
+        assert (await written.verify(fix=True, progress=ask_another)).errors == 0
+        assert refused
+        assert other.verify(fix=True).errors == 0
 
 
 async def test_one_account_is_checked_and_fixed(written: BalanceManager, database_url: str) -> None:
