@@ -140,6 +140,7 @@ async def test_the_story(
         ["--payment", "-5"],
         ["--name", "Seven"],
         ["--workers", "-1"],
+        ["--mills", ""],
     ],
 )
 def test_odd_numbers(

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from game.mishaps import TABLES, set_by_hand
 from game.server import GameServer, open_games
 from game.story import Numbers, Step, play
 from game.turns import process_turn
@@ -192,6 +193,15 @@ async def test_one_player_in_two_games(games: GameServer) -> None:
     await process_turn(games.engine, one, "ann", "0.50")
     assert (await games.session(other, "ann")).balance == 7
     assert (await games.session(one, "ann")).balance == Decimal("100.50")
+
+
+async def test_nobody_has_no_turn_and_no_mishap(games: GameServer) -> None:
+    game_id = await games.create_game()
+    with pytest.raises(LookupError):
+        await process_turn(games.engine, game_id, "nobody", "1.00")
+    for table in TABLES:
+        with pytest.raises(LookupError):
+            await set_by_hand(games.engine, table, game_id, "nobody", "1.00")
 
 
 async def test_an_order_that_cannot_be_paid(games: GameServer, database_url: str) -> None:

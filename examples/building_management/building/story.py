@@ -50,6 +50,8 @@ class Numbers:
         """Raises ValueError."""
         if self.day < self.starts_on:
             raise ValueError(f"{self.day} is before the building starts, on {self.starts_on}")
+        if not self.mills:
+            raise ValueError("no mills are given")
         if strangers := self.opening.keys() - self.mills.keys():
             raise ValueError(f"no mills are given for {', '.join(sorted(strangers))}")
         if min(self.workers, self.updates) < 0:

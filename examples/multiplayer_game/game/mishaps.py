@@ -30,7 +30,10 @@ _ACCOUNT = text(
 async def set_by_hand(
     engine: AsyncEngine, table: str, game_id: str, player_id: str, balance: str
 ) -> None:
-    """Make one of `TABLES` say that the player has `balance` dollars."""
+    """
+    Make one of `TABLES` say that the player has `balance` dollars. Raises LookupError where it has
+    no row of the player.
+    """
     given: dict[str, str | int] = {"player": player_id}
     if table == "accounts":
         statement = _ACCOUNT
@@ -41,16 +44,23 @@ async def set_by_hand(
         )
         given |= {"game": game_id, "balance": balance}
     async with engine.begin() as connection:
-        await connection.execute(statement, given)
+        done = await connection.execute(statement, given)
+    if not done.rowcount:
+        raise LookupError(f"{player_id} plays no game {game_id}")
 
 
 async def _main(table: str, game_id: str, player_id: str, balance: str) -> None:
     engine = create_async_engine(database_url())
-    await set_by_hand(engine, table, game_id, player_id, balance)
-    await engine.dispose()
+    try:
+        await set_by_hand(engine, table, game_id, player_id, balance)
+    finally:
+        await engine.dispose()
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 5 or sys.argv[1] not in TABLES:
         sys.exit(f"python -m game.mishaps {'|'.join(TABLES)} GAME PLAYER BALANCE")
-    asyncio.run(_main(*sys.argv[1:]))
+    try:
+        asyncio.run(_main(*sys.argv[1:]))
+    except LookupError as error:
+        sys.exit(str(error))

@@ -115,15 +115,15 @@ class GameServer:
 async def open_games(address: str) -> AsyncIterator[GameServer]:
     """The games in the database at `address`; its tables and its ledger are made if need be."""
     url = with_driver(address)
-    engine = create_async_engine(url)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        async with open_ledger(url) as ledger:
+    async with open_ledger(url) as ledger:
+        engine = create_async_engine(url)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
             await _register_mirrors(ledger)
             yield GameServer(engine, ledger)
-    finally:
-        await engine.dispose()
+        finally:
+            await engine.dispose()
 
 
 async def _register_mirrors(ledger: BalanceManager) -> None:

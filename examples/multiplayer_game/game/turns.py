@@ -34,18 +34,30 @@ async def begin(engine: AsyncEngine, game_id: str, player_id: str, balance: str)
 
 
 async def process_turn(engine: AsyncEngine, game_id: str, player_id: str, income: str) -> None:
-    """Add `income` (dollars; negative is a loss) to what the player has."""
+    """
+    Add `income` (dollars; negative is a loss) to what the player has. Raises LookupError where
+    there is no such session.
+    """
     async with engine.begin() as connection:
-        await connection.execute(_TURN, {"income": income, "game": game_id, "player": player_id})
+        done = await connection.execute(
+            _TURN, {"income": income, "game": game_id, "player": player_id}
+        )
+    if not done.rowcount:
+        raise LookupError(f"{player_id} plays no game {game_id}")
 
 
 async def _main(game_id: str, player_id: str, income: str) -> None:
     engine = create_async_engine(database_url())
-    await process_turn(engine, game_id, player_id, income)
-    await engine.dispose()
+    try:
+        await process_turn(engine, game_id, player_id, income)
+    finally:
+        await engine.dispose()
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit("python -m game.turns GAME PLAYER INCOME")
-    asyncio.run(_main(*sys.argv[1:]))
+    try:
+        asyncio.run(_main(*sys.argv[1:]))
+    except LookupError as error:
+        sys.exit(str(error))

@@ -138,16 +138,16 @@ class Billing:
 async def open_billing(address: str) -> AsyncIterator[Billing]:
     """The service in the database at `address`; its tables and its ledger are made if need be."""
     url = with_driver(address)
-    engine = create_async_engine(url)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        async with open_ledger(url) as ledger:
+    async with open_ledger(url) as ledger:
+        engine = create_async_engine(url)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
             if ASSET not in ledger.catalog.assets:
                 await ledger.administration.put_asset(ASSET, scale=SCALE, actor="prepaid")
             yield Billing(engine, ledger)
-    finally:
-        await engine.dispose()
+        finally:
+            await engine.dispose()
 
 
 def _entry(update: dict[str, Any]) -> Entry:

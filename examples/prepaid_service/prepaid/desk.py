@@ -7,6 +7,7 @@ The desk of the service: one charge or recharge, in a process of its own.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -46,6 +47,10 @@ async def _main(does: str, customer_id: str, amount: int) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] not in _DOES:
+    if (
+        len(sys.argv) != 4
+        or sys.argv[1] not in _DOES
+        or not re.fullmatch("[1-9][0-9]*", sys.argv[3])
+    ):
         sys.exit(f"python -m prepaid.desk {'|'.join(_DOES)} CUSTOMER AMOUNT")
     click.echo(asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
