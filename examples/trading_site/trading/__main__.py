@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import fields
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 import click
 
@@ -17,6 +18,9 @@ from .story import Numbers, Unexpected, play
 from .tables import database_url
 from .tokens import NoTokens, Unreachable
 
+Command = TypeVar("Command", bound=Callable[..., object])
+
+_NUMBERS = Numbers()
 _TROUBLE = (Refused, Unreachable, NoTokens, ScreenEnded, Unexpected, TimeoutError)
 
 
@@ -34,13 +38,25 @@ class Amount(click.ParamType[str]):
         return value
 
 
+def _amount(name: str, default: str, help_: str) -> Callable[[Command], Command]:
+    return click.option(name, type=Amount(), default=default, show_default=True, help=help_)
+
+
 @click.command()
 @click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="Of Tallywire.")
 @click.option("--notices", is_flag=True, help="Have a webhook tell the site's mailer.")
-def main(url: str, notices: bool, **amounts: str) -> None:
+@click.option("--asset", default=_NUMBERS.asset, show_default=True, help="What is moved.")
+@_amount("--deposit", _NUMBERS.deposit, "What Ann gets.")
+@_amount("--withdrawal", _NUMBERS.withdrawal, "What she pays out.")
+@_amount("--adjustment", _NUMBERS.adjustment, "What she is put right by, signed.")
+@_amount("--beyond", _NUMBERS.beyond, "So much more than she has is asked for, and refused.")
+@_amount("--second-deposit", _NUMBERS.second_deposit, "What Ben gets.")
+@_amount("--second-withdrawal", _NUMBERS.second_withdrawal, "What he pays out.")
+@_amount("--bonus", _NUMBERS.bonus, "What both get in the end.")
+def main(url: str, notices: bool, **numbers: str) -> None:
     """Staff deposit, withdraw and adjust; two users and the monitor watch."""
     try:
-        asyncio.run(_main(url, Numbers(**amounts), notices))
+        asyncio.run(_main(url, Numbers(**numbers), notices))
     except _TROUBLE as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
@@ -50,16 +66,6 @@ async def _main(url: str, numbers: Numbers, with_notices: bool) -> None:
     async with open_site(url, database_url(), secret) as site:
         await play(site, numbers, click.echo, with_notices=with_notices)
 
-
-for number in fields(Numbers):
-    main.params.append(
-        click.Option(
-            [f"--{number.name.replace('_', '-')}"],
-            type=click.STRING if number.name == "asset" else Amount(),
-            default=number.default,
-            show_default=True,
-        )
-    )
 
 if __name__ == "__main__":
     main()
