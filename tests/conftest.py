@@ -11,6 +11,7 @@ Redis:
   redis_server                one of the test's own (tests/services/redis.py); kill it as you like
 Processes:
   server                      `running = await server(database_url=...)` (tests/services/server.py)
+  worker                      `process = await worker(database_url)` is a `tallywire worker`
   tallywire                   `tallywire("verify", "--json", database_url=...)` runs the command
   postgres_proxy              loses connections and COMMITs on demand (tests/services/proxy.py)
   browser                     the run's headless Chromium under Playwright's async API
@@ -18,11 +19,12 @@ Processes:
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +34,7 @@ from playwright.async_api import Browser, async_playwright
 
 from .services.chromium import FLAGS, find_chromium
 from .services.postgres import PostgresServer
+from .services.processes import die_with_parent
 from .services.proxy import PostgresProxy
 from .services.redis import RedisServer
 from .services.server import COMMAND, SECRET, RunningServer, server_environment
@@ -215,6 +218,37 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServ
     for running in started:
         running.discard()
         request.node.add_report_section("call", running.folder.name, running.log_text())
+
+
+StartWorker = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[StartWorker]:
+    """
+    Starts workers for this test and ends them with it: `worker(database_url, NAME=…)`, with further
+    environment variables by name.
+    """
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(database_url: str, **env: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *die_with_parent([*COMMAND, "worker"], signal.SIGKILL),
+            stdout=subprocess.PIPE,
+            env=server_environment(database_url, env=env),
+            cwd=tmp_path,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"Tallywire's worker runs.\n"
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 class RunTallywire(Protocol):

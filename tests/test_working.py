@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -16,34 +13,7 @@ from tallywire.ledger.database import Database
 from tallywire.ledger.proof.records import Moment
 from tallywire.ledger.proof.runs import Asked
 
-from .services.processes import die_with_parent
-from .services.server import COMMAND, server_environment
-
-Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    started: list[asyncio.subprocess.Process] = []
-
-    async def start_one(database_url: str, **env: str) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *die_with_parent([*COMMAND, "worker"], signal.SIGKILL),
-            stdout=subprocess.PIPE,
-            env=server_environment(database_url, env=env),
-            cwd=tmp_path,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        async with asyncio.timeout(20):
-            assert await process.stdout.readline() == b"Tallywire's worker runs.\n"
-        return process
-
-    yield start_one
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+from .conftest import StartWorker
 
 
 async def _holder(database: Database) -> str | None:
@@ -61,13 +31,15 @@ async def _until_holder(database: Database, *, other_than: str | None, within: f
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-async def test_another_takes_over(start: Start, database_url: str, end: signal.Signals) -> None:
+async def test_another_takes_over(
+    worker: StartWorker, database_url: str, end: signal.Signals
+) -> None:
     async with AsyncExitStack() as stack:
         database = Database(database_url)
         stack.push_async_callback(database.close)
-        first = await start(database_url)
+        first = await worker(database_url)
         holder = await _until_holder(database, other_than=None, within=10)
-        second = await start(database_url)
+        second = await worker(database_url)
         first.send_signal(end)
         code = await first.wait()
         assert code == (0 if end is signal.SIGTERM else -end)
@@ -79,9 +51,11 @@ async def test_another_takes_over(start: Start, database_url: str, end: signal.S
         assert await _holder(database) is None
 
 
-async def test_a_hold_whose_time_is_over_is_released(start: Start, database_url: str) -> None:
+async def test_a_hold_whose_time_is_over_is_released(
+    worker: StartWorker, database_url: str
+) -> None:
     """By exactly one of two workers, and on the journal for every screen."""
-    await asyncio.gather(start(database_url), start(database_url))
+    await asyncio.gather(worker(database_url), worker(database_url))
     async with open_ledger(database_url) as manager:
         await manager.update_balance("alice", "10", "deposit")
         placed = await manager.place_hold("alice", "4", expires_in_s=1)
@@ -95,7 +69,7 @@ async def test_a_hold_whose_time_is_over_is_released(start: Start, database_url:
 
 
 async def test_a_moment_that_passed_while_nobody_worked_is_made_up_for(
-    start: Start, postgres_url: str
+    worker: StartWorker, postgres_url: str
 ) -> None:
     """By exactly one of two workers; what they were told is the first of January, nothing else."""
     yearly = {
@@ -106,13 +80,13 @@ async def test_a_moment_that_passed_while_nobody_worked_is_made_up_for(
     async with open_ledger(postgres_url) as manager:
         long_ago = Asked(fix=True, moment=Moment("2001-01-01T00:00:00.000000Z", 1))
         await manager.proof.verify(long_ago)
-        workers = await asyncio.gather(*(start(postgres_url, **yearly) for _ in range(2)))
+        workers = await asyncio.gather(*(worker(postgres_url, **yearly) for _ in range(2)))
         records = manager.proof.verifications
         async with asyncio.timeout(20):
             while (newest := await records.newest_done()) is None or newest.number == 1:
                 await asyncio.sleep(0.05)
         assert newest.due_at is not None and newest.due_at.endswith("-12-31T15:00:00.000000Z")
-        for worker in workers:
-            worker.terminate()
-            assert await worker.wait() == 0
+        for each in workers:
+            each.terminate()
+            assert await each.wait() == 0
         assert len(await records.listed(None, 10)) == 2

@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from standardwebhooks import Webhook
 from tallywire.ledger import open_ledger
 from tallywire.ledger.clock import SystemClock, uuid7_source
 from tallywire.webhooks.destinations import Destinations
 from tallywire.webhooks.registrations import Registrations, Wanted
 
-from tests.conftest import StartServer
-from tests.services.processes import die_with_parent
+from tests.conftest import StartServer, StartWorker
 from tests.services.receiver import Answer, Receiver
-from tests.services.server import COMMAND, server_environment
 
-Start = Callable[[str], Awaitable[asyncio.subprocess.Process]]
+ALLOWED = {"TALLYWIRE_WEBHOOK_HOSTS": "127.0.0.1"}
 PATH = "/v1/admin/webhooks/shop"
-
-
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts workers that may post to this machine."""
-    started: list[asyncio.subprocess.Process] = []
-
-    async def start(database_url: str) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *die_with_parent([*COMMAND, "worker"], signal.SIGKILL),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=server_environment(database_url, env={"TALLYWIRE_WEBHOOK_HOSTS": "127.0.0.1"}),
-            cwd=tmp_path,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        async with asyncio.timeout(60):
-            assert await process.stdout.readline() == b"Tallywire's worker runs.\n"
-        return process
-
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def test_development_mode_delivers_by_itself(server: StartServer) -> None:
@@ -110,13 +77,13 @@ async def test_development_mode_delivers_by_itself(server: StartServer) -> None:
 
 
 async def test_a_worker_that_is_killed_loses_and_doubles_nothing(
-    postgres_url: str, worker: Start
+    postgres_url: str, worker: StartWorker
 ) -> None:
     """The next one takes over; who counts each id once has the journal, whole and in order."""
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(Receiver())
         ledger = await stack.enter_async_context(open_ledger(postgres_url))
-        first = await worker(postgres_url)
+        first = await worker(postgres_url, **ALLOWED)
         clock = SystemClock()
         rows = Registrations(
             ledger.database, clock, uuid7_source(clock), Destinations(["127.0.0.1"])
@@ -139,7 +106,7 @@ async def test_a_worker_that_is_killed_loses_and_doubles_nothing(
         first.kill()
         await first.wait()
         unanswered = receiver.received[-1]
-        await worker(postgres_url)
+        await worker(postgres_url, **ALLOWED)
         await receiver.until(lambda: receiver.received[-1] is not unanswered, 60)
         assert (receiver.received[-1].id, receiver.received[-1].body) == (
             unanswered.id,
