@@ -15,9 +15,16 @@ from uuid import UUID, uuid4
 
 import pytest
 from building.__main__ import main
-from building.management import Building, Line, ReceiptNotKept, Statement, Summary
+from building.management import (
+    Building,
+    Line,
+    ReceiptNotKept,
+    Statement,
+    Summary,
+    open_buildings,
+)
 from building.receipts import ReceiptFolder
-from building.story import SCAN, Numbers, Outcome, StorageAway, opened, play
+from building.story import SCAN, Numbers, Outcome, StorageAway, play
 from building.tables import with_driver
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -167,7 +174,7 @@ async def place(
 ) -> AsyncIterator[tuple[BalanceManager, AsyncEngine]]:
     """The ledger and the building's tables on SQLite; on both databases for tests marked BOTH."""
     url: str = request.getfixturevalue(getattr(request, "param", "sqlite_url"))
-    async with opened(with_driver(url)) as place:
+    async with open_buildings(with_driver(url)) as place:
         yield place
         assert (await place[0].verify()).errors == 0
 
@@ -268,7 +275,7 @@ async def test_what_was_owed_before(building: Building) -> None:
 
 async def test_the_days_of_a_building(sqlite_url: str, tmp_path: Path) -> None:
     """Of 25 hours and of 23, and where midnight is skipped or comes twice."""
-    async with opened(sqlite_url) as place:
+    async with open_buildings(sqlite_url) as place:
         for number, (timezone, day) in enumerate(
             (
                 ("Europe/Athens", date(2024, 10, 27)),
@@ -463,7 +470,7 @@ def test_no_type_is_named() -> None:
 
 def test_no_cent_is_lost(sqlite_url: str, tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
-        place = opened(sqlite_url)
+        place = open_buildings(sqlite_url)
         ledger, engine = runner.run(place.__aenter__())
         receipts = ReceiptFolder(tmp_path)
         create = Building.create(ledger, engine, receipts, "nine", starts_on=START)

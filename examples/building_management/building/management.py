@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,9 +14,17 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tallywire import TRANSACTION_ID, AlreadyReversed, BalanceManager, Book, Conflict, LedgerError
+from tallywire import (
+    TRANSACTION_ID,
+    AlreadyReversed,
+    BalanceManager,
+    Book,
+    Conflict,
+    LedgerError,
+    open_ledger,
+)
 
-from .tables import divisions, expenses, metadata, payments
+from .tables import divisions, engine_at, expenses, metadata, payments
 
 MILLS = 1000
 ASSET = "EUR"
@@ -413,6 +421,17 @@ class Building:
     async def _rows(self, query: Any) -> Sequence[Row[Any]]:
         async with self._engine.connect() as connection:
             return (await connection.execute(query)).all()
+
+
+@asynccontextmanager
+async def open_buildings(address: str) -> AsyncIterator[tuple[BalanceManager, AsyncEngine]]:
+    """The ledger and the buildings' tables in one database. address: with its driver."""
+    engine = engine_at(address)
+    try:
+        async with open_ledger(address) as ledger:
+            yield ledger, engine
+    finally:
+        await engine.dispose()
 
 
 def _cents(amount: Decimal) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from calendar import monthrange
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,12 +12,11 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tallywire import AlreadyReversed, BalanceManager, InvalidRequest, open_ledger
+from tallywire import AlreadyReversed, BalanceManager, InvalidRequest
 
-from .management import Building, ReceiptNotKept, Statement, Summary
+from .management import Building, ReceiptNotKept, Statement, Summary, open_buildings
 from .receipts import ReceiptFolder
 from .statements import parts_line, statement_lines
-from .tables import engine_at
 from .workers import Work, work_at_once
 
 SCAN = b"%PDF-1.7 a scan"
@@ -96,17 +94,6 @@ class StorageCutOff(ReceiptFolder):
         raise PowerCut
 
 
-@asynccontextmanager
-async def opened(address: str) -> AsyncIterator[tuple[BalanceManager, AsyncEngine]]:
-    """The ledger and the building's tables in one database. address: with its driver."""
-    engine = engine_at(address)
-    try:
-        async with open_ledger(address) as ledger:
-            yield ledger, engine
-    finally:
-        await engine.dispose()
-
-
 async def play(
     address: str, name: str, receipts: Path, numbers: Numbers, say: Callable[[str], object]
 ) -> Outcome:
@@ -115,7 +102,7 @@ async def play(
     receipts: the folder of the scans; say: takes each line. Raises ValueError and LedgerError on
     odd numbers, and where there is such a building already.
     """
-    async with opened(address) as (ledger, engine):
+    async with open_buildings(address) as (ledger, engine):
         building = await Building.create(
             ledger, engine, ReceiptFolder(receipts), name, starts_on=numbers.starts_on
         )

@@ -10,11 +10,8 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from tallywire import open_ledger
-
-from .management import Building
+from .management import Building, open_buildings
 from .receipts import ReceiptFolder
-from .tables import engine_at
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,15 @@ def _worker(work: Work, start: Barrier) -> None:
 
 
 async def _work(work: Work, start: Barrier) -> None:
-    engine = engine_at(work.address)
-    try:
-        async with open_ledger(work.address) as ledger:
-            building = Building(ledger, engine, ReceiptFolder(work.receipts), work.building)
-            apartments, today = await building.apartments(), await building.today()
-            await asyncio.to_thread(start.wait, 60)
-            updates: list[Awaitable[object]] = []
-            for number in range(work.updates):
-                if number % 2 == 0:
-                    updates.append(building.add_expense("Water", "water", work.expense, today))
-                else:
-                    apartment = apartments[number // 2 % len(apartments)]
-                    updates.append(building.take_payment(apartment, work.payment, b"scan"))
-            await asyncio.gather(*updates)
-    finally:
-        await engine.dispose()
+    async with open_buildings(work.address) as (ledger, engine):
+        building = Building(ledger, engine, ReceiptFolder(work.receipts), work.building)
+        apartments, today = await building.apartments(), await building.today()
+        await asyncio.to_thread(start.wait, 60)
+        updates: list[Awaitable[object]] = []
+        for number in range(work.updates):
+            if number % 2 == 0:
+                updates.append(building.add_expense("Water", "water", work.expense, today))
+            else:
+                apartment = apartments[number // 2 % len(apartments)]
+                updates.append(building.take_payment(apartment, work.payment, b"scan"))
+        await asyncio.gather(*updates)
