@@ -48,6 +48,7 @@ def retry_after(value: str | None, now: datetime) -> datetime | None:
         return now + timedelta(seconds=int(text[:9])) if len(text) < 10 else now + PATIENCE
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    # OverflowError: a number that no date has.
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -20,7 +20,7 @@ from .registrations import Registration
 
 # How long one attempt may take from connecting to the answer's end, in seconds.
 PATIENCE = 10.0
-# How much of an answer is read, in bytes: enough to use the connection again, and no more.
+# How much of an answer is read, in bytes: what a receiver that means well has to say, and no more.
 MOST_READ = 65_536
 
 _GONE = 410
@@ -40,7 +40,9 @@ class Outcome(Struct, frozen=True):
 
 class Sender:
     """
-    Posts messages, on connections that it keeps: an async context manager.
+    Posts messages, each on a connection of its own: an async context manager.
+
+    Of a receiver that answers once too often, the next message would get what is not its answer.
 
     It is httpx's transport alone: a client would keep cookies, write URLs to the log, and has
     redirects and the environment's proxies to be turned off.
@@ -61,7 +63,7 @@ class Sender:
         self._transport = httpx.AsyncHTTPTransport(
             verify=_trusted(),
             trust_env=False,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=httpx.Limits(max_connections=connections),
         )
         self._agent = f"Tallywire/{version('tallywire')}"
 
@@ -86,6 +88,7 @@ class Sender:
         now = self._clock.now()
         headers = {
             "Content-Type": "application/json",
+            "Connection": "close",
             "User-Agent": self._agent,
             **signing.headers(registration.secret, message_id, now, body),
         }

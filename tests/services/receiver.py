@@ -52,7 +52,7 @@ class Received:
 class Answer:
     """
     How to answer one request. after: not before this is set; endless: a body without an end;
-    cut: the connection instead of an answer.
+    cut: the connection instead of an answer; surplus: what nobody asked for, right behind it.
     """
 
     status: int = 200
@@ -62,6 +62,7 @@ class Answer:
     after: asyncio.Event | None = None
     endless: bool = False
     cut: bool = False
+    surplus: bytes = b""
 
 
 @dataclass
@@ -144,7 +145,7 @@ async def _answer(answer: Answer, writer: asyncio.StreamWriter) -> bool:
     if answer.cookie is not None:
         lines.append(f"Set-Cookie: {answer.cookie}")
     lines.append("Connection: close" if answer.endless else "Content-Length: 0")
-    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + answer.surplus)
     while answer.endless:
         writer.write(b"x" * 65_536)
         await writer.drain()

@@ -45,6 +45,8 @@ def test_what_the_receiver_asks_for_is_the_least_within_bounds() -> None:
         ("Thu, 01 May 2031 12:01:00 GMT", 60),
         ("Thu, 01 May 2031 13:01:00 +0100", 60),
         ("Thu, 99 May 2031 12:01:00 GMT", None),
+        ("Thu, 01 May 2031 12:01:00 +" + "9" * 20, None),
+        ("Thu, 01 May " + "9" * 20 + " 12:01:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, asked: float | None) -> None:

@@ -73,6 +73,14 @@ async def test_a_proxy_of_the_environment_is_not_asked(
     assert len(receiver.received) == 1
 
 
+async def test_an_answer_too_many_is_not_taken_for_the_next_one(receiver: Receiver) -> None:
+    surplus = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    receiver.answers += [Answer(500, surplus=surplus), Answer(500)]
+    url = f"http://localhost:{receiver.port}/hook"
+    assert await post(url, times=2) == Outcome("answered 500")
+    assert len(receiver.received) == 2
+
+
 async def test_what_an_answer_sets_is_not_kept(receiver: Receiver) -> None:
     receiver.answers.append(Answer(cookie="session=1"))
     url = f"http://localhost:{receiver.port}/hook?key=of-the-url"
