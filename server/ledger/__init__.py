@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from .blocking import SyncBalanceManager, SyncWallet
     from .database import DatabaseUnavailable
     from .importing import import_journal
-    from .manager import BalanceManager
+    from .manager import BalanceManager, Wallet
     from .opening import open_ledger, open_ledger_sync
-    from .wallet import Wallet
 else:
     # SQLAlchemy takes most of a second to import: who only signs a token does without.
     _DATABASE_SIDE = {
@@ -26,7 +25,7 @@ else:
         "DatabaseUnavailable": ".database",
         "SyncBalanceManager": ".blocking",
         "SyncWallet": ".blocking",
-        "Wallet": ".wallet",
+        "Wallet": ".manager",
         "import_journal": ".importing",
         "open_ledger": ".opening",
         "open_ledger_sync": ".opening",

@@ -15,10 +15,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .catalog import Catalog
 from .errors import Overloaded
-from .manager import BalanceManager
+from .manager import BalanceManager, Wallet
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import Batch
-from .wallet import Wallet
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
