@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import msgspec
-from sqlalchemy.sql.base import Executable
 
 from . import changes, holds
 from .access import Access
@@ -19,7 +18,7 @@ from .administration import Administration
 from .balances import Snapshot
 from .batch import Outcome
 from .catalog import Catalog
-from .changes import Amount, Change, Details, IdempotencyKey
+from .changes import Amount, Change, Details
 from .clock import parse_rfc3339, rfc3339
 from .committer import CommitCallback, Committer
 from .database import Database
@@ -41,6 +40,7 @@ from .leases import Leases
 from .mirrors.check import MirrorCheck
 from .mirrors.mirror import Mirror, MirrorOptions
 from .mirrors.sync import MirrorSync
+from .options import Options, PlainOptions, RecordOptions, details_of
 from .proof.runs import Asked, Proof
 from .receipts import Receipt
 from .report import Progress, Report
@@ -52,36 +52,6 @@ from .updates import Batch, with_epoch
 Made = TypeVar("Made")
 
 EXPIRED_HOLDS_AT_ONCE = 200
-
-
-class RecordOptions(TypedDict, total=False):
-    """
-    What every change may carry.
-
-    actor: who does it; idempotency_key: repeats with it answer the first result; reference,
-    internal: kept with it; effective_at: RFC 3339 or an aware datetime; alongside: SQLAlchemy
-    statements for the same SQL transaction, in which TRANSACTION_ID stands for its id.
-    """
-
-    actor: str
-    idempotency_key: str | None
-    reference: str | None
-    internal: Any
-    effective_at: str | datetime | None
-    alongside: Sequence[Executable]
-
-
-class PlainOptions(RecordOptions, total=False):
-    """What a change of a balance may carry; the ledger's default asset and book where absent."""
-
-    asset: str | None
-    book: str | None
-
-
-class Options(PlainOptions, total=False):
-    """`PlainOptions` where the method has no parameter of its own for the metadata."""
-
-    metadata: Mapping[str, Any] | None
 
 
 class BalanceManager:
@@ -289,7 +259,7 @@ class BalanceManager:
         HoldExceeded and what any change may raise.
         """
         hold = await self.read_hold(hold_id)
-        details = _details(description, metadata, options)
+        details = details_of(description, metadata, options)
         kind = self.types["hold_confirmed"]
         return await self._post(
             lambda c: holds.confirm_hold(
@@ -312,7 +282,7 @@ class BalanceManager:
     ) -> Receipt:
         """Release what remains of a hold. Raises NotFound, HoldNotOpen."""
         hold = await self.read_hold(hold_id)
-        details = _details(description, metadata, options)
+        details = details_of(description, metadata, options)
         kind = self.types["hold_voided"]
         return await self._post(lambda c: holds.end_hold(c, kind, hold, "voided", details=details))
 
@@ -350,7 +320,7 @@ class BalanceManager:
         Raises NotFound, NotReversible, AlreadyReversed and what any change may raise.
         """
         original = await self.read_original(transaction_id)
-        details = _details(description, metadata, options)
+        details = details_of(description, metadata, options)
         return await self._post(
             lambda c: reverse(c, self.types, original, forced=force, details=details)
         )
@@ -762,7 +732,7 @@ class BalanceManager:
         unknown = options.keys() - Options.__annotations__.keys()
         if unknown:
             raise TypeError(f"unexpected options: {', '.join(sorted(unknown))}")
-        return place, _details(description, options.get("metadata"), options)
+        return place, details_of(description, options.get("metadata"), options)
 
 
 class Wallet:
@@ -895,23 +865,6 @@ class Wallet:
     def _here(self, options: Options) -> Options:
         options["asset"], options["book"] = self.asset, self.book
         return options
-
-
-def _details(
-    description: str, metadata: Mapping[str, Any] | None, options: RecordOptions
-) -> Details:
-    actor = options.get("actor", "system")
-    key = options.get("idempotency_key")
-    return Details(
-        description=description,
-        reference=options.get("reference"),
-        metadata=metadata,
-        internal=options.get("internal"),
-        effective_at=options.get("effective_at"),
-        actor=actor,
-        key=None if key is None else IdempotencyKey("request", actor, key),
-        alongside=tuple(options.get("alongside", ())),
-    )
 
 
 def _balance_in(snapshot: Snapshot, user_id: str, wanted: tuple[str, str]) -> Decimal:
