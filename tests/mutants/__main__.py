@@ -16,12 +16,14 @@ FAILED = 1
 
 
 def main() -> int:
-    """1 where a bug was not noticed or no longer applies."""
-    wanted = sys.argv[1:]
+    """1 where a bug was not noticed or no longer applies, 2 where there is none of that name."""
+    known = {mutant.name: mutant for mutant in mutants()}
+    wanted = sys.argv[1:] or list(known)
+    if unknown := [name for name in wanted if name not in known]:
+        print(f"not among the planted bugs: {', '.join(unknown)}; there are {', '.join(known)}")
+        return 2
     unnoticed = []
-    for mutant in mutants():
-        if wanted and mutant.name not in wanted:
-            continue
+    for mutant in (known[name] for name in wanted):
         started = time.monotonic()
         said = "caught" if _is_caught(mutant) else "NOT CAUGHT"
         print(f"{mutant.name}: {said} in {time.monotonic() - started:.0f} s", flush=True)
