@@ -466,15 +466,21 @@ async def test_a_row_that_others_keep_locked(postgres_url: str) -> None:
 async def test_a_table_that_others_keep_locked(
     postgres_url: str, on_failure: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for CREATE INDEX: its changes are refused by name, however many; one batch waits, once."""
+    """
+    As for CREATE INDEX: its changes are refused by name, however many, of however many mirrors;
+    one batch waits, once.
+    """
     monkeypatch.setitem(_POSTGRES_WRITER, "lock_timeout", "500")
     await execute(
         postgres_url,
-        "CREATE TABLE users (id INTEGER PRIMARY KEY, balance DECIMAL(20, 2) NOT NULL DEFAULT 0)",
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, balance DECIMAL(20, 2) NOT NULL DEFAULT 0,"
+        " a BIGINT, b BIGINT, c BIGINT, d BIGINT)",
         "INSERT INTO users SELECT generate_series(1, 16)",
     )
     async with open_ledger(postgres_url) as ledger:
-        await ledger.register_mirror("balance", **USERS, on_failure=on_failure)
+        for column in ("balance", "a", "b", "c", "d"):
+            of = {**USERS, "column": column, "on_failure": on_failure}
+            await ledger.register_mirror(column, **of)
         loop = asyncio.get_running_loop()
         async with held(postgres_url, f"LOCK TABLE users IN {mode} MODE"):
             began = loop.time()

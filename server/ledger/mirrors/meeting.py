@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -278,10 +279,15 @@ class Mirroring:
                 if fault == "retry":
                     raise
                 await savepoint.rollback()
-                if fault == "timeout":
-                    self._stuck.leave_alone(mirror.table)
-                for copy in group:
-                    copy.failure = _BUSY if fault == "timeout" else reason(error)
+                if fault != "timeout":
+                    for copy in group:
+                        copy.failure = reason(error)
+                    return {}, []
+                # The table's other mirrors would each wait as long.
+                self._stuck.leave_alone(mirror.table)
+                for copy in chain.from_iterable(groups):
+                    if copy.mirror.table == mirror.table:
+                        copy.failure = _BUSY
                 return {}, []
             stored.update(((mirror.id, row), value) for row, value in locked.items())
             busy += [copy for copy in others if copy.row in present]
