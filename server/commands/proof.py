@@ -246,11 +246,14 @@ class _Reconciled:
             async for drift in manager.proof.drifting(batch_size, user_id):
                 self._tell_unreadable(drift.pop(None, []))
                 for user, found in drift.items():
+                    self.checked += 1
                     if found and user is not None:
                         print_lines(map(mismatch, found))
                         self.drifted += 1
-                        self.left += dry_run or not await manager.proof.put_right(user, actor())
-                    self.checked += 1
+                        # An interruption leaves the user that it meets unproven.
+                        self.left += 1
+                        if not dry_run and await manager.proof.put_right(user, actor()):
+                            self.left -= 1
                     tell(self.checked, total)
                     self.stopped = self.drifted == limit
                     if self.stopped:
