@@ -54,14 +54,14 @@ RESUMES = Counter(
     "tallywire_resumes_total", "Connects that asked to resume: resumed or reset.", ("result",)
 )
 CLOSES = Counter("tallywire_closes_total", "Connections closed by us, by close code.", ("code",))
-WEBHOOK_DELIVERIES = Counter(
-    "tallywire_webhook_deliveries_total",
-    "Attempts to deliver to webhooks by this process: delivered or failed.",
-    ("webhook", "result"),
-)
 WEBHOOK_LAG = Gauge(
     "tallywire_webhook_lag_positions",
     "Positions up to the head that were not looked at yet for a webhook.",
+    ("webhook",),
+)
+WEBHOOK_FAILED = Gauge(
+    "tallywire_webhook_failed_attempts",
+    "How many attempts to deliver to a webhook have failed in a row.",
     ("webhook",),
 )
 WEBHOOK_PAUSED = Gauge(

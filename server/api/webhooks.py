@@ -64,9 +64,11 @@ async def measure_webhooks(services: Services) -> None:
     rows = await services.webhooks.all()
     head = (await services.manager.reader.head()).position
     metrics.WEBHOOK_LAG.clear()
+    metrics.WEBHOOK_FAILED.clear()
     metrics.WEBHOOK_PAUSED.clear()
     for row in rows:
         metrics.WEBHOOK_LAG.labels(row.name).set(row.lag(head))
+        metrics.WEBHOOK_FAILED.labels(row.name).set(row.attempts)
         metrics.WEBHOOK_PAUSED.labels(row.name).set(row.status == "paused")
 
 

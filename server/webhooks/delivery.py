@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from .. import logs, metrics
+from .. import logs
 from ..ledger.clock import Clock, IdSource, parse_rfc3339, rfc3339
 from ..ledger.errors import LedgerError
 from ..ledger.updates import AdminUpdates, Committed, Gather
@@ -271,8 +271,6 @@ class Follower:
             b",".join(updates),
         )
         outcome = await self._sender.post(row, message.id, body)
-        result = "failed" if outcome.error else "delivered"
-        metrics.WEBHOOK_DELIVERIES.labels(row.name, result).inc()
         if not outcome.error:
             self._keep(await self._registrations.delivered(row, message.to))
             return

@@ -170,9 +170,13 @@ async def test_metrics_show_how_each_stands(edge: Edge) -> None:
     await put(edge, "/v1/admin/webhooks/gone", url=URL)
     await put(edge, "/v1/admin/webhooks/other", url=URL, status="paused")
     await edge.call("DELETE", "/v1/admin/webhooks/gone")
+    shop = await edge.services.webhooks.get("shop")
+    await edge.services.webhooks.failed(shop, "answered 500", "2031-05-01T12:00:00.000000Z")
     text = (await edge.http.get("/metrics")).text
-    shown = ("tallywire_webhook_lag", "tallywire_webhook_paused")
+    shown = "tallywire_webhook_"
     assert sorted(line for line in text.splitlines() if line.startswith(shown)) == [
+        'tallywire_webhook_failed_attempts{webhook="other"} 0.0',
+        'tallywire_webhook_failed_attempts{webhook="shop"} 1.0',
         'tallywire_webhook_lag_positions{webhook="other"} 0.0',
         'tallywire_webhook_lag_positions{webhook="shop"} 1.0',
         'tallywire_webhook_paused{webhook="other"} 1.0',

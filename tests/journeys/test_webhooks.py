@@ -62,7 +62,7 @@ async def test_development_mode_delivers_by_itself(server: StartServer) -> None:
         assert (shown["lag"], shown["attempts"], shown["last_error"]) == (0, 0, None)
         assert "secret" not in shown
         metrics = (await http.get("/metrics")).text
-        assert 'tallywire_webhook_deliveries_total{result="failed",webhook="shop"} 1.0' in metrics
+        assert 'tallywire_webhook_failed_attempts{webhook="shop"} 0.0' in metrics
         refused = await http.put(PATH, json={"url": "http://10.0.0.1/"})
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
         assert (await http.delete(PATH)).status_code == 200
