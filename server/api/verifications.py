@@ -10,7 +10,7 @@ from .. import metrics
 from ..ledger.clock import parse_rfc3339
 from ..ledger.errors import InvalidCursor, NotFound
 from ..ledger.proof.records import KINDS
-from ..ledger.proof.runs import Asked, by_size
+from ..ledger.proof.runs import Asked
 from ..operations import policy
 from .answers import answer, listing
 from .bodies import VerificationRequest
@@ -59,7 +59,7 @@ async def list_verifications(call: Call, query: Page) -> Response:
 
 
 async def list_discrepancies(call: Call, query: DiscrepanciesQuery) -> Response:
-    """What the newest finished verification found and did not put right, the largest first."""
+    """What is wrong as far as verifications know, the largest first."""
     query, passed = continue_page("discrepancies", query)
     verifications = call.services.manager.proof.verifications
     if query.verification is None:
@@ -71,7 +71,7 @@ async def list_discrepancies(call: Call, query: DiscrepanciesQuery) -> Response:
             raise InvalidCursor("there is no such finished verification")
         return listing([], None)
     query.verification = newest.id
-    found = by_size(newest.report)
+    found = await call.services.manager.proof.discrepancies(newest)
     end = (passed or 0) + query.limit
     return listing(
         [msgspec.json.encode(each) for each in found[passed or 0 : end]],

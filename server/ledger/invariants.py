@@ -19,6 +19,9 @@ from .money import format_amount
 
 NOBODY = "-"
 
+# Before the book and asset whose accounts do not sum to zero.
+TRIAL_BALANCE = "trial balance of "
+
 
 class Invariant(StrEnum):
     """The names of the invariants that stored rows can break."""
@@ -148,7 +151,7 @@ def check_trial_balance(sums: Mapping[str, str]) -> Iterator[Discrepancy]:
         if Decimal(total):
             yield Discrepancy(
                 invariant=Invariant.CONSERVATION,
-                what=f"trial balance of {place}",
+                what=TRIAL_BALANCE + place,
                 stored=total,
                 actual=f"{abs(Decimal(total)) * 0:f}",
                 difference=total,

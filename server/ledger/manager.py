@@ -574,10 +574,11 @@ class BalanceManager:
 
     async def discrepancies(self, limit: int = 100) -> list[Discrepancy]:
         """
-        What the newest verification that came to its end found and did not put right: at most
+        What is wrong as far as verifications know: what the newest of the whole ledger left, and
+        later ones, of a user or a book or a rebuild, have not looked at again or left too. At most
         `limit`, the largest difference first.
         """
-        return await self.proof.discrepancies(limit)
+        return (await self.proof.discrepancies())[:limit]
 
     async def balance_drift(
         self, user_id: str, *, asset: str | None = None, book: str | None = None

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from tallywire.ledger import BalanceManager, open_ledger, open_ledger_sync
 from tallywire.ledger.errors import AccountInconsistent, Conflict
+from tallywire.ledger.invariants import NOBODY, Invariant
 
 from ..conftest import RunTallywire
 from .raw import count, execute, rows
@@ -220,6 +221,29 @@ class TestEntriesThatAreNotSound:
             else:
                 await execute(database_url, f"DROP TRIGGER {table}_append_only ON {table}")
         return database_url
+
+    async def test_what_later_verifications_did_not_look_at_remains_known(self, url: str) -> None:
+        drift = "UPDATE accounts SET balance = balance + 5 WHERE name = 'main/alice/USDT'"
+        await execute(url, drift, "UPDATE seals SET seal = 'x' WHERE last = 1")
+        async with open_ledger(url) as manager:
+
+            async def known() -> set[tuple[str, str]]:
+                return {(each.invariant, each.account) for each in await manager.discrepancies()}
+
+            await manager.verify()
+            everything = await known()
+            journal = {each for each in everything if each[0] == Invariant.SEAL}
+            assert journal and (Invariant.SNAPSHOT_REPLAY, "main/alice/USDT") in everything
+            await manager.verify(user_id="bob")
+            await manager.verify(book="demo")
+            assert await known() == everything
+            await manager.verify(fix=True, user_id="alice")
+            assert await known() == journal | {(Invariant.CONSERVATION, NOBODY)}
+            await execute(url, "UPDATE accounts SET held = held + 1 WHERE owner = 'bob'")
+            await manager.verify(user_id="bob")
+            assert (Invariant.SNAPSHOT_REPLAY, "main/bob/USDT") in await known()
+            await manager.rebuild()
+            assert await known() == journal
 
     @pytest.mark.parametrize(
         "statements",

@@ -69,6 +69,11 @@ class Verification(Struct, frozen=True, kw_only=True):
     due_at: str | None
     attempt: int | None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every invariant of the whole ledger was looked at."""
+        return self.kind == "verify" and self.user_id is None and self.book is None
+
     def brief(self) -> Verification:
         """The same without what was found in detail."""
         if self.report is None:
@@ -181,6 +186,20 @@ class Verifications:
         """The newest that came to its end, or None."""
         found = await self._read("status = 'done'", 1)
         return found[0] if found else None
+
+    async def done_since_whole(self, newest: int) -> list[Verification]:
+        """
+        Those that came to their end up to number `newest`, oldest first, from the last one among
+        them that verified the whole ledger.
+        """
+        return await self._read(
+            "status = 'done' AND number <= :newest AND number >= COALESCE((SELECT MAX(number)"
+            f" FROM verifications WHERE kind = 'verify' AND {_WHOLE} AND status = 'done'"
+            " AND number <= :newest), 0)",
+            KEPT,
+            order="number",
+            newest=newest,
+        )
 
     async def newest_scheduled(self, kind: Kind) -> Verification | None:
         """The last attempt for the newest moment at which a schedule asked for `kind`, or None."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from decimal import Decimal
 
 from msgspec import Struct
 
@@ -26,7 +25,8 @@ from ..mirrors.sync import MirrorSync
 from ..report import Progress, Report
 from ..transaction_types import TransactionTypes
 from .journal_walk import LoggedSeal
-from .records import ALIVE, Moment, Verifications
+from .outstanding import outstanding
+from .records import ALIVE, Moment, Verification, Verifications
 from .repair import Repairer
 from .verify import Verifier
 
@@ -94,12 +94,15 @@ class Proof:
         task.add_done_callback(self._ended)
         return id_
 
-    async def discrepancies(self, limit: int) -> list[Discrepancy]:
-        """What the newest verification found and did not put right: at most `limit`, by size."""
-        newest = await self.verifications.newest_done()
-        if newest is None or newest.report is None:
+    async def discrepancies(self, newest: Verification | None = None) -> list[Discrepancy]:
+        """
+        What is wrong as far as verifications up to `newest` know, or all of them: see
+        `outstanding`.
+        """
+        newest = newest or await self.verifications.newest_done()
+        if newest is None:
             return []
-        return by_size(newest.report)[:limit]
+        return outstanding(await self.verifications.done_since_whole(newest.number))
 
     async def drift(
         self, user_id: str, *, asset: str | None = None, book: str | None = None
@@ -260,19 +263,10 @@ class Proof:
             _log.error("a verification failed", reason=str(error))
 
 
-def by_size(report: Report) -> list[Discrepancy]:
-    """What a report has that was not put right, the largest difference first."""
-    return sorted((each for each in report.details if not each.fixed), key=_size, reverse=True)
-
-
 def _why(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "it was stopped before its end"
     return str(error) or type(error).__name__
-
-
-def _size(found: Discrepancy) -> Decimal:
-    return Decimal(-1) if found.difference is None else abs(Decimal(found.difference))
 
 
 def _owner(found: Discrepancy) -> str | None:
