@@ -17,7 +17,7 @@ from tallywire.ledger import (
     open_ledger,
 )
 from tallywire.ledger.database import _POSTGRES_WRITER
-from tallywire.ledger.errors import MirrorBusy, MirrorRefused
+from tallywire.ledger.errors import InvalidRequest, MirrorBusy, MirrorRefused
 
 from .asking import deposit, together, told, transfer, withdrawal
 from .raw import execute, held, rows
@@ -459,6 +459,29 @@ async def test_a_row_that_others_keep_locked(postgres_url: str) -> None:
             assert told(await together(ledger, usd(ledger, "1", "5"))) == [4]
         await ledger.retry_mirrors()
         assert await stored(postgres_url) == {1: 5, 2: 2, 3: 1}
+
+
+@pytest.mark.parametrize("away", ["users RENAME TO away", "users RENAME COLUMN balance TO away"])
+async def test_the_same_again_while_the_table_is_gone(
+    database_url: str, users: str, away: str
+) -> None:
+    """An application that registers at its start starts; what is new is still looked for."""
+    mirror = {**USERS, "on_failure": "defer"}
+    async with open_ledger(database_url) as ledger:
+        await ledger.register_mirror("balance", **mirror)
+    await execute(users, f"ALTER TABLE {away}")
+    async with open_ledger(database_url) as ledger:
+        await ledger.register_mirror("balance", **mirror)
+        assert told(await together(ledger, usd(ledger, "1", "5"))) == [1]
+        for changed in (
+            {"value": "available"},
+            {"key": {"id": "1{owner}"}},
+            {"on_failure": "abort"},
+        ):
+            with pytest.raises(InvalidRequest, match="there is no"):
+                await ledger.register_mirror("balance", **{**mirror, **changed})
+        with pytest.raises(InvalidRequest, match="there is no"):
+            await ledger.register_mirror("other", **mirror)
 
 
 @pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])

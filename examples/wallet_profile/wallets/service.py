@@ -127,14 +127,9 @@ async def _set_up(ledger: BalanceManager) -> None:
         await ledger.administration.put_asset(ASSET, scale=0, actor="wallets")
     for kind in TYPES:
         ledger.register_type(kind)
-    registered = {mirror.name for mirror in ledger.catalog.mirrors}
     for table, column, value in MIRRORS:
-        name = f"{table}.{column}"
-        if name in registered:
-            # It stays so, though its table may be gone at the moment.
-            continue
         await ledger.register_mirror(
-            name,
+            f"{table}.{column}",
             table=table,
             column=column,
             key={"user_id": "{owner}"},

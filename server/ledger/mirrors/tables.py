@@ -30,19 +30,53 @@ from .mirror import KeyColumn, Mirror, MirrorOptions, check_options, check_place
 LONGEST_NAME = 64
 
 _KINDS = ("integer", "decimal")
+_UNLESS_SAID: dict[str, Any] = {
+    "book": "main",
+    "value": "balance",
+    "on_failure": "abort",
+    "on_drift": "adopt",
+    "mode": "write",
+}
+
+
+class _Gone(InvalidRequest):
+    """The table or a column of it is not there."""
 
 
 def describe(connection: Connection, catalog: Catalog, name: str, options: MirrorOptions) -> Mirror:
     """
     The mirror that `options` ask for, its id still 0. Raises InvalidRequest where the
     database has no such table, column or key or they do not fit; UnknownAsset, UnknownBook.
+    A mirror that is registered so already stays as it is while its table is gone.
     """
+    try:
+        return _described(connection, catalog, name, options)
+    except _Gone:
+        for present in catalog.mirrors:
+            if present.name == name and _is_asked_for(present, options):
+                return present
+        raise
+
+
+def _is_asked_for(present: Mirror, options: MirrorOptions) -> bool:
+    asked = {**_UNLESS_SAID, **options}
+    key = {str(column): template for column, template in options["key"].items()}
+    return {column.name: column.template for column in present.key} == key and all(
+        value is None or value == getattr(present, option)
+        for option, value in asked.items()
+        if option != "key"
+    )
+
+
+def _described(
+    connection: Connection, catalog: Catalog, name: str, options: MirrorOptions
+) -> Mirror:
     if not check_text(name, "name", LONGEST_NAME):
         raise InvalidRequest("a mirror has a name", pointer="/name")
     table, column, key = options["table"], options["column"], options["key"]
-    book, value = options.get("book", "main"), options.get("value", "balance")
-    on_failure, on_drift = options.get("on_failure", "abort"), options.get("on_drift", "adopt")
-    mode = options.get("mode", "write")
+    said = {**_UNLESS_SAID, **options}
+    book, value = said["book"], said["value"]
+    on_failure, on_drift, mode = said["on_failure"], said["on_drift"], said["mode"]
     check_options(value=value, on_failure=on_failure, on_drift=on_drift, mode=mode)
     check_places(book, key)
     if "{" not in book and catalog.book(book).side == "debit" and value == "available":
@@ -92,7 +126,7 @@ def _columns(inspector: Inspector, table: str) -> Mapping[str, TypeEngine[Any]]:
     ):
         raise InvalidRequest(f"{table!r} is the ledger's own", pointer="/table")
     if not inspector.has_table(name, of_schema):
-        raise InvalidRequest(f"there is no table {table!r}", pointer="/table")
+        raise _Gone(f"there is no table {table!r}", pointer="/table")
     return {each["name"]: each["type"] for each in inspector.get_columns(name, of_schema)}
 
 
@@ -143,7 +177,7 @@ def _key_type(dialect: str, columns: Mapping[str, TypeEngine[Any]], column: str)
 
 def _type(columns: Mapping[str, TypeEngine[Any]], column: str, pointer: str) -> TypeEngine[Any]:
     if column not in columns:
-        raise InvalidRequest(f"there is no column {column!r}", pointer=pointer)
+        raise _Gone(f"there is no column {column!r}", pointer=pointer)
     return columns[column]
 
 
