@@ -190,8 +190,10 @@ class JournalReader(EffectiveReader):
             rows = (
                 await connection.execute(
                     text(
-                        "SELECT t.type, a.book, a.owner, a.asset, p.amount FROM transactions t"
-                        " JOIN postings p ON p.position = t.position"
+                        "SELECT t.type, a.book, a.owner, a.asset, p.amount, p.total_earned,"
+                        " (SELECT q.total_earned FROM postings q WHERE q.account_id = p.account_id"
+                        " AND q.position < p.position ORDER BY q.position DESC LIMIT 1) AS earlier"
+                        " FROM transactions t JOIN postings p ON p.position = t.position"
                         " JOIN accounts a ON a.id = p.account_id"
                         " WHERE t.id = :id ORDER BY a.name"
                     ),
@@ -201,7 +203,8 @@ class JournalReader(EffectiveReader):
         if not rows:
             return None
         legs = [Leg(AccountKey(row.book, row.owner, row.asset), row.amount) for row in rows]
-        return Original(transaction_id, rows[0].type, tuple(legs))
+        earned = any(row.total_earned != row.earlier for row in rows)
+        return Original(transaction_id, rows[0].type, tuple(legs), earned)
 
     async def hold(self, hold_id: str) -> Hold | None:
         """The hold `hold_id`, or None."""

@@ -16,11 +16,15 @@ FORCED = "forced"
 
 
 class Original(Struct, frozen=True):
-    """A committed transaction to be undone: its id, the name of its type, and all its legs."""
+    """
+    A committed transaction to be undone: its id, the name of its type, and all its legs; earned:
+    whether it counted into `total_earned`, which its type may have been marked for only later.
+    """
 
     id: str
     type: str
     legs: tuple[Leg, ...]
+    earned: bool = False
 
 
 def reverse(
@@ -49,7 +53,7 @@ def reverse(
     return make_change(
         types["reversal"],
         tuple(catalog.asset(code) for code in assets),
-        Reverse(original.id, legs, kind.counts, forced, kind.earning),
+        Reverse(original.id, legs, kind.counts, forced, original.earned),
         details,
         None,
     )

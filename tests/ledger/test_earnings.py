@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 from tallywire.ledger import BalanceManager, TransactionType, import_journal, open_ledger
 from tallywire.ledger.database import Database
@@ -67,6 +68,22 @@ async def test_a_reversal_takes_back_what_was_earned(earner: BalanceManager) -> 
     await earner.reverse(reward.transaction_id)
     assert await earned(earner) == "0.000000"
     assert (await earner.verify()).errors == 0
+
+
+async def test_a_type_that_is_marked_later_counts_from_then_on(
+    ledger: BalanceManager, database_url: str
+) -> None:
+    ledger.register_type(replace(REWARD, earning=False))
+    before = await ledger.update_balance("alice", "5", "task_reward", asset="COIN")
+    assert await earned(ledger) is None
+    async with open_ledger(database_url) as later:
+        later.register_type(REWARD)
+        since = await later.update_balance("alice", "7", "task_reward", asset="COIN")
+        between = await later.update_balance("alice", "1", "deposit", asset="COIN")
+        for undone, left in ((before, "7"), (between, "7"), (since, "0")):
+            await later.reverse(undone.transaction_id)
+            assert await earned(later) == left
+        assert (await later.verify()).errors == 0
 
 
 async def test_a_process_that_does_not_know_the_types(

@@ -145,14 +145,15 @@ class EntryWalk:
 
     def _total_earned(self, cause: Cause, amount: int, state: StoredState) -> int | None:
         """
-        What the entry should leave of `total_earned`, by the mark of its type or of the one that
-        it reverses; a type that this process does not know may have it or not.
+        What the entry should leave of `total_earned`: what was there, where its type or the one
+        that it reverses is known as no earning. Else it may count or not, since a type that was
+        marked later counts from then on.
         """
         before, kind = self._before.total_earned, cause.undone or cause.type
+        if kind in self._types and not self._types[kind].earning:
+            return before
         counted = (before or 0) + self._measure.sign * amount
-        if kind in self._types:
-            return counted if self._types[kind].earning else before
-        return counted if state.total_earned == counted else before
+        return counted if state.total_earned != before else before
 
     def _limits(
         self, position: int, state: StoredState, cause: Cause | None
