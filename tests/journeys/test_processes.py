@@ -31,7 +31,7 @@ from .conftest import FAST, Outside
 WRITERS = 64
 USERS = 40
 # A writer's pause between changes, so that the reading of it all fits beside: seconds.
-PACE = 0.3
+PACE = 0.6
 # Seconds with Redis away, and after it came back: thrice what is promised (2 and 5), since here
 # writers, servers and other tests share the machine.
 SHOWN_WITHIN = 6.0
