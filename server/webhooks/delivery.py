@@ -9,8 +9,8 @@ next one only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from .. import logs
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 # always fits.
 MOST_TRANSACTIONS = 500
 MOST_BYTES = 262_144
-# How many webhooks are attended to at once.
+# How many webhooks are attended to at once, and how many among them whose last attempt failed: so
+# receivers that hang, however many, leave room for the others.
 MOST_ATTEMPTS = 64
+MOST_RETRIES = 32
 # Seconds between looks: LOOK at the rows, and at the journal where nobody tells of news; SPACING at
 # the least, however much is told.
 LOOK = 1.0
@@ -50,6 +52,20 @@ class Journal(Protocol):
 
 class _Superseded(Exception):
     """The row is not as the follower knows it: it ends, and another begins with what it is."""
+
+
+class Turns:
+    """Whose turn it is, of all the webhooks of a process."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(MOST_ATTEMPTS)
+        self._retries = asyncio.Semaphore(MOST_RETRIES)
+
+    @asynccontextmanager
+    async def turn(self, *, retries: bool) -> AsyncIterator[None]:
+        """Wait for a turn, and have it until the block ends; retries: the last attempt failed."""
+        async with self._retries if retries else nullcontext(), self._all:
+            yield
 
 
 class Deliverer:
@@ -86,13 +102,13 @@ class Deliverer:
         # Most ledgers have no webhooks, and what sends takes a while to make.
         while not await self._active():  # noqa: ASYNC110 - nobody tells of the first one
             await asyncio.sleep(LOOK)
-        slots = asyncio.Semaphore(MOST_ATTEMPTS)
+        turns = Turns()
         async with self._sender() as sender:
             try:
                 while True:
                     active = await self._active()
                     if active is not None:
-                        await self._attend(active, sender, slots)
+                        await self._attend(active, sender, turns)
                     await asyncio.sleep(LOOK)
             finally:
                 await self._stop(list(self._followers))
@@ -105,9 +121,7 @@ class Deliverer:
             _log.warning("the webhooks cannot be read", reason=str(error))
             return None
 
-    async def _attend(
-        self, active: Sequence[Registration], sender: Sender, slots: asyncio.Semaphore
-    ) -> None:
+    async def _attend(self, active: Sequence[Registration], sender: Sender, turns: Turns) -> None:
         """Have a follower for each of `active` as it is now, and no others."""
         generations = {each.name: each.generation for each in active}
         await self._stop(
@@ -124,7 +138,7 @@ class Deliverer:
                     self._journal,
                     self._registrations,
                     sender,
-                    slots,
+                    turns,
                     self._clock,
                     self._new_id,
                     self._draw,
@@ -148,7 +162,7 @@ class Follower:
         journal: Journal,
         registrations: Registrations,
         sender: Sender,
-        slots: asyncio.Semaphore,
+        turns: Turns,
         clock: Clock,
         new_id: IdSource,
         draw: Callable[[], float],
@@ -158,7 +172,7 @@ class Follower:
         self._journal = journal
         self._registrations = registrations
         self._sender = sender
-        self._slots = slots
+        self._turns = turns
         self._clock = clock
         self._new_id = new_id
         self._draw = draw
@@ -177,7 +191,7 @@ class Follower:
             while self._row.status == "active":
                 self.moved.clear()
                 # What is read for a message, too, is held by no more at once than may send.
-                async with self._slots:
+                async with self._turns.turn(retries=self._row.attempts > 0):
                     seconds = await self._step()
                 if seconds > 0:
                     await self._wait(seconds)

@@ -330,6 +330,29 @@ async def test_a_slow_receiver_holds_up_nobody_else(world: World, receiver: Rece
         ranges_join(slow.received)
 
 
+async def test_receivers_that_go_on_hanging_leave_room_for_others(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(delivery, "MOST_RETRIES", 1)
+    world.draw = 0.0
+    never = asyncio.Event()
+    hanging = [Answer(500), Answer(after=never)]
+    async with Receiver(list(hanging)) as one, Receiver(list(hanging)) as other:
+        await world.put("one", url=one.url)
+        await world.put("other", url=other.url)
+        await world.commit("ann")
+        async with world.delivering():
+            await world.until(lambda row: row.attempts == 1, "one")
+            await world.until(lambda row: row.attempts == 1, "other")
+            async with asyncio.timeout(20):
+                while one.busy + other.busy == 0:
+                    await asyncio.sleep(0.01)
+            await world.put("good", url=receiver.url, position=0)
+            await world.until(lambda row: row.position == 1, "good")
+            assert one.busy + other.busy == 1
+
+
 @pytest.mark.parametrize("taken", [200, 500])
 async def test_a_change_wins_over_the_outcome_of_an_older_attempt(
     world: World, receiver: Receiver, taken: int
@@ -347,7 +370,7 @@ async def test_a_change_wins_over_the_outcome_of_an_older_attempt(
                 world.ledger.reader,
                 world.registrations,
                 sender,
-                asyncio.Semaphore(1),
+                delivery.Turns(),
                 world.clock,
                 iter(["id-1", "id-2"]).__next__,
                 lambda: 0.0,
