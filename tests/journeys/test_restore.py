@@ -108,6 +108,26 @@ class Before:
         await self.monitor.until_position(max(each["position"] for each in done.values()))
 
 
+Lived = Callable[[str, str], Awaitable[tuple[RunningServer, Before]]]
+
+
+@pytest.fixture
+def lived(server: StartServer, go_outside: Go, run_page: RunPage) -> Lived:
+    """A server with its screens that was backed up, went on, and ended; by name and address."""
+
+    async def live(database: str, url: str) -> tuple[RunningServer, Before]:
+        running = await server(database_url=url, env=FAST)
+        before = Before(await go_outside(running))
+        await before.look()
+        await run_page(f"{database}: back up", url)
+        await before.go_on()
+        await running.terminate()
+        await before.leave()
+        return running, before
+
+    return live
+
+
 async def all_are_right(outside: Outside, *screens: Screen) -> None:
     """Each screen shows what the ledger has, and goes on to."""
     for screen in screens:
@@ -118,18 +138,10 @@ async def all_are_right(outside: Outside, *screens: Screen) -> None:
 
 
 async def test_sqlite_is_restored_behind_clients(
-    server: StartServer, go_outside: Go, folder: Path, run_page: RunPage
+    lived: Lived, folder: Path, run_page: RunPage
 ) -> None:
     url = sqlite_in(folder)
-    running = await server(database_url=url, env=FAST)
-    outside = await go_outside(running)
-    before = Before(outside)
-    await before.look()
-    await run_page("SQLite: back up", url)
-    await before.go_on()
-    await running.terminate()
-    await before.leave()
-
+    running, before = await lived("SQLite", url)
     await run_page("SQLite: restore", url)
     await running.restart()
     for screen in (before.at_alice, before.at_bob, before.monitor):
@@ -138,31 +150,22 @@ async def test_sqlite_is_restored_behind_clients(
     assert was_reset(before.at_alice)
     assert was_reset(before.at_bob)
     assert before.at_alice.balances["main/alice/USDT"]["balance"] == "1.000000"
-    await all_are_right(outside, before.at_alice, before.at_bob)
+    await all_are_right(before.outside, before.at_alice, before.at_bob)
     await before.leave()
 
 
 @pytest.mark.parametrize("traffic", ["none", "less than was lost", "more than was lost"])
 async def test_a_restore_without_a_new_epoch_is_noticed_by_what_screens_know(
-    traffic: str, server: StartServer, go_outside: Go, folder: Path, run_page: RunPage
+    traffic: str, lived: Lived, folder: Path
 ) -> None:
-    url = sqlite_in(folder)
-    running = await server(database_url=url, env=FAST)
-    outside = await go_outside(running)
-    before = Before(outside)
-    await before.look()
-    await run_page("SQLite: back up", url)
-    await before.go_on()
-    await running.terminate()
-    await before.leave()
-
+    running, before = await lived("SQLite", sqlite_in(folder))
     for name in ("tallywire.db-wal", "tallywire.db-shm"):
         (folder / "data" / name).unlink(missing_ok=True)
     shutil.copyfile(folder / "backup" / "tallywire.db", folder / "data" / "tallywire.db")
     await running.restart()
     others = {"none": 0, "less than was lost": 2, "more than was lost": 5}[traffic]
     for _ in range(others):
-        accepted(await outside.admin.deposit("dora", "1"))
+        accepted(await before.outside.admin.deposit("dora", "1"))
     await before.at_alice.come_back()
     assert was_reset(before.at_alice)
     # As after a heartbeat, which would take its time.
@@ -170,22 +173,14 @@ async def test_a_restore_without_a_new_epoch_is_noticed_by_what_screens_know(
     await before.at_bob.come_back()
     # Nothing of bob's was lost: where the new journal has passed his position, he missed nothing.
     assert was_reset(before.at_bob) == (traffic != "more than was lost")
-    await all_are_right(outside, before.at_alice, before.at_bob)
+    await all_are_right(before.outside, before.at_alice, before.at_bob)
     await before.leave()
 
 
 async def test_postgresql_is_restored_behind_clients(
-    server: StartServer, go_outside: Go, postgres_url: str, restored_url: str, run_page: RunPage
+    lived: Lived, server: StartServer, postgres_url: str, restored_url: str, run_page: RunPage
 ) -> None:
-    running = await server(database_url=postgres_url, env=FAST)
-    outside = await go_outside(running)
-    before = Before(outside)
-    await before.look()
-    await run_page("PostgreSQL: back up", postgres_url)
-    await before.go_on()
-    await running.terminate()
-    await before.leave()
-
+    running, before = await lived("PostgreSQL", postgres_url)
     await run_page("PostgreSQL: restore", postgres_url)
     port = ["--port", str(running.port)]
     await server(database_url=restored_url, env=FAST, arguments=port)
@@ -194,7 +189,7 @@ async def test_postgresql_is_restored_behind_clients(
         assert screen.resumed is None
     assert was_reset(before.at_alice)
     assert was_reset(before.at_bob)
-    await all_are_right(outside, before.at_alice, before.at_bob)
+    await all_are_right(before.outside, before.at_alice, before.at_bob)
     await before.leave()
 
 
