@@ -12,7 +12,7 @@ help:
 	@echo 'make run          serve http://127.0.0.1:3000 on SQLite, in development mode'
 	@echo 'make examples     put what examples/ needs into .venv; their READMEs go on from there'
 	@echo 'make test         all tests, on a real PostgreSQL and a real browser; ARGS="-k hold" for some'
-	@echo 'make lint         ruff, mypy and the import rules'
+	@echo 'make lint         ruff, mypy, tsc and the import rules'
 	@echo 'make simulate     seeded faults in simulated time; SEEDS=1000 FROM=1, ARGS=--trace'
 	@echo 'make stateful     random sequences of all operations against a model; EXAMPLES=300'
 	@echo 'make mutants      plant known bugs in a copy, and see the tests catch each'
@@ -41,6 +41,7 @@ lint: $(VENV)/.dev
 	cd examples/fastapi_shop && ../../$(BIN)/mypy
 	cd examples/django_shop && ../../$(BIN)/mypy
 	cd examples && ../$(BIN)/mypy
+	$(BIN)/node node_modules/.bin/tsc
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 SEEDS ?= 1000
@@ -71,6 +72,7 @@ COMPILE = echo 'setuptools>=77' | UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/u
 lock: $(VENV)/.dev
 	$(COMPILE) pyproject.toml - --output-file requirements.txt
 	$(COMPILE) pyproject.toml - --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm $(if $(filter --upgrade,$(ARGS)),update,install) --package-lock-only --silent
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -90,7 +92,8 @@ $(VENV)/.runtime: $(VENV)/.created requirements.txt pyproject.toml
 	@touch $@
 
 # mypy does not follow an editable install that renames the folder, so a link gives it the name.
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt package-lock.json
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent
 	@mkdir -p $(VENV)/typing && ln -sfn ../../server $(VENV)/typing/tallywire
 	@touch $@

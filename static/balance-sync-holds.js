@@ -1,3 +1,4 @@
+// @ts-nocheck
 /** The holds of the shown user: a list kept up to date by the stream, and forms to end each. */
 
 const element = (id) => document.getElementById(id);

@@ -1,3 +1,4 @@
+// @ts-nocheck
 // Shows /openapi.json as a page. Text goes in as text nodes only, never as HTML.
 
 const METHODS = ["get", "post", "put", "patch", "delete"];

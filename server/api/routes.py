@@ -159,6 +159,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/openapi.json", OPEN, openapi, "object"),
     _get("/docs", OPEN, pages.docs, "html"),
     _get("/static/{name}", OPEN, pages.static_file, "file"),
+    _get("/static/{folder}/{name}", OPEN, pages.static_file, "file"),
     Route(method="POST", path="/dev/token", who=OPEN, endpoint=development.create_token, takes=TokenRequest, answer="Token", development=True),
 )
 # fmt: on

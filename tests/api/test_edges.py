@@ -50,6 +50,8 @@ async def test_me_is_the_caller(edge: Edge, path: str) -> None:
         "/static/../pyproject.toml",
         "/static/%2e%2e/pyproject.toml",
         "/static/..%2fpyproject.toml",
+        "/static/../server/cli.py",
+        "/static/%2e%2e/server/cli.py",
         "/static/none.html",
         "/dev/token",
     ],

@@ -40,6 +40,7 @@ PATHS = {
     "{owner}": "alice",
     "{asset}": "USDT",
     "{user}": "alice",
+    "{folder}": "parts",
     "{name}": "style.css",
 }
 
