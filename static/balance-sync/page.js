@@ -1,0 +1,68 @@
+/** The balance sync test page: one identity per tab, its live balances, and forms to move money. */
+
+import { ConnectionLight } from "../parts/connection-light.js";
+import { element, show, write } from "../parts/elements.js";
+import { Identity } from "../parts/identity.js";
+import { Accounts } from "./accounts.js";
+import { Holds } from "./holds.js";
+import { Log } from "./log.js";
+import { Monitor } from "./monitor.js";
+import { Operations } from "./operations.js";
+import { Session } from "./session.js";
+
+const log = new Log();
+const light = new ConnectionLight(element("connection"));
+const panels = [new Accounts(), new Monitor(), new Holds(log), new Operations(log), log];
+
+/** @type {Session | null} */
+let session = null;
+
+/**
+ * @param {string} user
+ * @param {boolean} superadmin
+ */
+function start(user, superadmin) {
+  session?.end();
+  const pasted = () => element("token", HTMLInputElement).value.trim();
+  const identity = new Identity(user, superadmin ? "superadmin" : "user", pasted);
+  session = new Session(identity);
+  show(element("superadmin-banner"), superadmin);
+  document.title = `${superadmin ? `${user} (superadmin)` : user} · Tallywire`;
+  const query = new URLSearchParams({ user });
+  if (superadmin) query.set("operate", "superadmin");
+  history.replaceState(null, "", `?${query}`);
+  light.follow(session.client, session.ended);
+  for (const panel of panels) panel.follow(session);
+  session.on("status", () => {
+    if (identity.mustPaste) show(element("token-field"), true);
+  });
+  session.client.connect();
+}
+
+element("identity").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const user = element("user", HTMLInputElement).value.trim();
+  const error = element("identity-error");
+  write(error, "Name a user, for example alice.");
+  show(error, !user);
+  if (user) start(user, element("operate", HTMLInputElement).checked);
+  else element("user").focus();
+});
+addEventListener("online", () => session?.client.wake());
+addEventListener("offline", () => {
+  const status = /** @type {import("../parts/connection-light.js").Status | undefined} */ (
+    session?.client.status
+  );
+  if (status?.state === "connected") session?.client.wake(); // loopback may well go on
+});
+addEventListener("pagehide", () => session?.client.close());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) session?.client.connect();
+});
+
+const query = new URLSearchParams(location.search);
+element("user", HTMLInputElement).value = query.get("user") ?? "alice";
+element("operate", HTMLInputElement).checked = query.get("operate") === "superadmin";
+if (query.get("user")) {
+  start(query.get("user") ?? "", element("operate", HTMLInputElement).checked);
+}

@@ -1,0 +1,124 @@
+/** Calls over HTTP as one identity, and their refusals in words. */
+
+import { grouped } from "./amounts.js";
+
+/** @typedef {import("./identity.js").Identity} Identity */
+
+const ANSWER_WITHIN_MS = 20_000;
+
+/** A PROBLEM of the server. */
+export class Refusal extends Error {
+  /**
+   * @param {Record<string, any>} problem
+   * @param {number} status
+   * @param {string | null} retryAfter seconds
+   */
+  constructor(problem, status, retryAfter) {
+    super(problem.detail || problem.title || `HTTP ${status}`);
+    this.name = "Refusal";
+    this.status = status;
+    /** @type {string} */
+    this.code = problem.code ?? `http_${status}`;
+    /** @type {{pointer: string, detail: string}[]} */
+    this.errors = problem.errors ?? [];
+    /** @type {string | undefined} */
+    this.required = problem.required;
+    /** @type {string | undefined} */
+    this.available = problem.available;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same may be accepted later. */
+  get later() {
+    return this.status === 503 || this.status === 429;
+  }
+
+  /**
+   * The words for an amount: how much is needed and there, where the problem says so.
+   * @param {string} [detail]
+   */
+  amountWords(detail = this.message) {
+    return this.code === "insufficient_funds" && this.required && this.available
+      ? `${grouped(this.required)} needed, ${grouped(this.available)} available.`
+      : detail;
+  }
+}
+
+/** A key that no other request has. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class Requests {
+  /** By path, the request that has had no good answer yet: sent again, it has the same key.
+   * @type {Map<string, {same: string, key: string}>} */
+  #unanswered = new Map();
+
+  /** @param {Identity} identity */
+  constructor(identity) {
+    this.identity = identity;
+  }
+
+  /**
+   * What a GET answers.
+   * @param {string} path
+   * @returns {Promise<any>}
+   * @throws {Refusal} or another error where no answer came
+   */
+  async get(path) {
+    return (await this.#ask(path, {})).outcome;
+  }
+
+  /**
+   * The Idempotency-Key of a request: the same until it had a good answer.
+   * @param {string} path
+   * @param {object} body
+   */
+  keyOf(path, body) {
+    const same = JSON.stringify(body);
+    const known = this.#unanswered.get(path);
+    if (known?.same === same) return known.key;
+    const key = newKey();
+    this.#unanswered.set(path, { same, key });
+    return key;
+  }
+
+  /**
+   * Changes something; sent again after a refusal or without an answer, it cannot be booked twice.
+   * @param {string} path
+   * @param {object} body
+   * @returns {Promise<{outcome: any, replayed: boolean}>} replayed: it had been booked already
+   * @throws {Refusal} or another error where no answer came
+   */
+  async post(path, body) {
+    const { outcome, headers } = await this.#ask(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": this.keyOf(path, body) },
+      body: JSON.stringify(body),
+    });
+    this.#unanswered.delete(path);
+    return { outcome, replayed: headers.get("Idempotent-Replayed") === "true" };
+  }
+
+  /**
+   * @param {string} path
+   * @param {{method?: string, headers?: Record<string, string>, body?: string}} options
+   */
+  async #ask(path, options) {
+    /** @param {boolean} fresh */
+    const attempt = async (fresh) => fetch(path, {
+      ...options,
+      headers: {
+        ...options.headers,
+        Authorization: `Bearer ${await this.identity.token({ fresh })}`,
+      },
+      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+    });
+    let answer = await attempt(false);
+    if (answer.status === 401) answer = await attempt(true);
+    const outcome = await answer.json();
+    if (!answer.ok) throw new Refusal(outcome, answer.status, answer.headers.get("Retry-After"));
+    return { outcome, headers: answer.headers };
+  }
+}
