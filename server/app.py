@@ -38,6 +38,7 @@ from .webhooks.destinations import LOOPBACK, VARIABLE, Destinations
 from .webhooks.registrations import Registrations
 from .ws.endpoint import websocket_endpoint
 from .ws.hub import Elsewhere, Hub
+from .ws.sse import open_stream
 
 if TYPE_CHECKING:
     from .webhooks.sending import Sender
@@ -115,6 +116,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             bus=bus,
             feed=feed,
             hub=hub,
+            open_stream=partial(open_stream, hub),
             webhooks=webhooks,
         )
 

@@ -65,6 +65,7 @@ class Route(Struct, frozen=True, kw_only=True):
     answer: the name of the answer's schema; csv: whether it can be had as CSV too;
     keyed: whether it minds an Idempotency-Key;
     limit: the largest body in bytes;
+    stream: whether it answers an event stream: a ticket does for a token, and there is no HEAD;
     development: whether it exists in development mode only.
     """
 
@@ -78,6 +79,7 @@ class Route(Struct, frozen=True, kw_only=True):
     csv: bool = False
     keyed: bool = False
     limit: int = LARGEST_BODY
+    stream: bool = False
     development: bool = False
 
 
@@ -141,7 +143,8 @@ async def run_call(route: Route, call: Call) -> Response:
     Checks come in this order: token, role, rate, then body or query; raises LedgerError.
     """
     if route.who.least is not None:
-        call._principal = _bearer(call)
+        ticket = call.request.query_params.get("ticket") if route.stream else None
+        call._principal = _bearer(call) if ticket is None else await call.services.redeem(ticket)
         if call.path.get("user") == "me":
             call.path["user"] = call.principal.user_id
         route.who.check(call.principal, call.path)

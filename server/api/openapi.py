@@ -16,9 +16,21 @@ from .problems import MEDIA_TYPE
 from .schemas import ANSWERS, Problem
 
 _REF = "#/components/schemas/{name}"
-_TEXTS = {"html": "text/html", "text": "text/plain", "file": "*/*"}
+_TEXTS = {
+    "html": "text/html",
+    "text": "text/plain",
+    "file": "*/*",
+    "events": "text/event-stream",
+}
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
+_LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "As `resume`, and wins over it.",
+    "schema": {"type": "string"},
+}
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -51,7 +63,8 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
             },
         },
     }
@@ -63,7 +76,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "description": f"For: {route.who.label}.",
         "operationId": _operation_id(route),
         "tags": [_tag(route)],
-        "security": [] if route.who.least is None else [{"bearer": []}],
+        "security": _security(route),
         "parameters": _parameters(route),
         "responses": {
             str(route.status): _answer(route),
@@ -79,6 +92,13 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": {"application/json": {"schema": _ref(route.takes.__name__)}},
         }
     return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    schemes = [] if route.who.least is None else ["bearer"]
+    if route.stream:
+        schemes.append("ticket")
+    return [{scheme: []} for scheme in schemes]
 
 
 def _summary(route: Route) -> str:
@@ -107,6 +127,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
     if route.keyed:
         parameters.append(_KEY)
+    if route.stream:
+        parameters.append(_LAST_EVENT_ID)
     if route.takes is not None and route.method == "GET":
         parameters += _query_parameters(route.takes)
     return parameters

@@ -19,7 +19,6 @@ from ..operations.requests import DEFAULT_BOOK
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
 MOST_PARAMETERS = 50
-METADATA_PREFIX = "metadata."
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
@@ -61,6 +60,23 @@ class HoldsQuery(Page, kw_only=True):
     status: Literal["open", "confirmed", "voided", "expired"] | None = None
 
 
+class StreamQuery(Struct, kw_only=True):
+    """What to stream, and after which event."""
+
+    ticket: (
+        Annotated[str, Meta(description="Of `POST /v1/stream-tickets`, in place of a token.")]
+        | None
+    ) = None
+    streams: (
+        Annotated[str, Meta(description="`balances`, `prices`, `monitor`; commas between.")] | None
+    ) = None
+    mode: Annotated[str, Meta(description="`every` or `latest`.")] | None = None
+    resume: Annotated[str, Meta(description="epoch:position, the id of the last event.")] | None = (
+        None
+    )
+    filter: dict[str, str] = {}
+
+
 class BalancesQuery(Struct, kw_only=True):
     """Balances of now, or by at most one of a position, a time, a day."""
 
@@ -100,7 +116,7 @@ def decode_query(raw: bytes, form: type[T]) -> T:
     """
     The query string `raw` as a `form`; parameters that it does not know are ignored.
 
-    ``metadata.KEY=value`` is gathered into the field `metadata`. Raises InvalidRequest.
+    ``FIELD.KEY=value`` is gathered into the field where that is a dict. Raises InvalidRequest.
     """
     try:
         pairs = parse_qsl(
@@ -112,36 +128,36 @@ def decode_query(raw: bytes, form: type[T]) -> T:
     except (UnicodeDecodeError, ValueError):
         raise InvalidRequest("the query string is not valid") from None
     known = set(form.__struct_encode_fields__)
+    gathering = _fields_of(form, msgspec.inspect.DictType)
     given: dict[str, Any] = {}
-    metadata: dict[str, str] = {}
+    gathered: dict[str, dict[str, str]] = {}
     for name, value in pairs:
         if "\x00" in value or name in given:
             raise InvalidRequest(f"query: {name[:40]!r} is given twice or holds NUL")
-        if name.startswith(METADATA_PREFIX):
-            metadata[name.removeprefix(METADATA_PREFIX)] = value
-        elif name in known and name != "metadata":
+        field, dot, key = name.partition(".")
+        if dot and field in gathering:
+            gathered.setdefault(field, {})[key] = value
+        elif name in known - gathering:
             given[name] = value
-    if metadata and "metadata" in known:
-        given["metadata"] = metadata
-    for name in _whole_numbers(form) & given.keys():
+    for name in _fields_of(form, msgspec.inspect.IntType) & given.keys():
         # What converts them would take 1e2 and 1.0 as well.
         if not _WHOLE_NUMBER.fullmatch(given[name]):
             raise InvalidRequest(f"query: `{name}` is a whole number")
     try:
-        return msgspec.convert(given, form, strict=False, str_keys=True)
+        return msgspec.convert({**given, **gathered}, form, strict=False, str_keys=True)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"query: {str(error).replace('`$.', '`')}") from None
 
 
 @cache
-def _whole_numbers(form: type[Struct]) -> frozenset[str]:
-    """The parameters of `form` that are whole numbers."""
+def _fields_of(form: type[Struct], kind: type[msgspec.inspect.Type]) -> frozenset[str]:
+    """The parameters of `form` that are of this kind, or may be."""
     described = msgspec.inspect.type_info(form)
     assert isinstance(described, msgspec.inspect.StructType)
     return frozenset(
         field.encode_name
         for field in described.fields
-        if any(isinstance(each, msgspec.inspect.IntType) for each in _alternatives(field.type))
+        if any(isinstance(each, kind) for each in _alternatives(field.type))
     )
 
 

@@ -25,6 +25,7 @@ from . import (
     development,
     holds,
     pages,
+    streams,
     transactions,
     users,
     verifications,
@@ -65,6 +66,7 @@ from .queries import (
     NamesQuery,
     Page,
     StatementQuery,
+    StreamQuery,
     TrialBalanceQuery,
 )
 
@@ -132,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/v1/assets", ANY, catalog.list_assets, "Assets", NamesQuery),
     _get("/v1/books", ANY, catalog.list_books, "Books", NamesQuery),
     Route(method="POST", path="/v1/stream-tickets", who=ANY, endpoint=administration.create_ticket, answer="Ticket"),
+    Route(method="GET", path="/v1/stream", who=ANY, endpoint=streams.open_stream, takes=StreamQuery, answer="events", stream=True),
 
     Route(method="PUT", path="/v1/admin/assets/{code}", who=SUPERADMIN, endpoint=catalog.put_asset, takes=AssetSettings, answer="Asset"),
     Route(method="PUT", path="/v1/admin/books/{book}", who=SUPERADMIN, endpoint=catalog.put_book, takes=BookSettings, answer="Book"),

@@ -29,12 +29,9 @@ class RouteTable(BaseRoute):
         self._exact: dict[str, Methods] = {}
         self._by_length: dict[int, dict[tuple[str, ...], Methods]] = {}
         for route in routes:
-            if "{" not in route.path:
-                self._exact.setdefault(route.path, {})[route.method] = route
-                continue
-            pattern = tuple(route.path.split("/")[1:])
-            patterns = self._by_length.setdefault(len(pattern), {})
-            patterns.setdefault(pattern, {})[route.method] = route
+            self._methods_at(route.path)[route.method] = route
+            if route.method == "GET" and not route.stream:
+                self._methods_at(route.path)["HEAD"] = route
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Every HTTP request is for this table, also those that it answers with 404."""
@@ -79,13 +76,18 @@ class RouteTable(BaseRoute):
                 }
         raise NotFound(f"there is nothing at {raw_path[:200]}")
 
+    def _methods_at(self, path: str) -> Methods:
+        if "{" not in path:
+            return self._exact.setdefault(path, {})
+        pattern = tuple(path.split("/")[1:])
+        return self._by_length.setdefault(len(pattern), {}).setdefault(pattern, {})
+
     def _find(self, raw_path: str, method: str, call: Call) -> Route:
         methods, parameters = self.find(raw_path)
         call.path.update(parameters)
-        route = methods.get("GET" if method == "HEAD" else method)
+        route = methods.get(method)
         if route is None:
-            allowed = set(methods) | ({"HEAD"} if "GET" in methods else set())
-            call.headers["Allow"] = ", ".join(sorted(allowed))
+            call.headers["Allow"] = ", ".join(sorted(methods))
             raise MethodNotAllowed
         return route
 

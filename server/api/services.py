@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from starlette.responses import Response
+
 from ..auth import Principal, Revocations, Tokens
 from ..ledger import BalanceManager
 from ..ledger.clock import Clock
@@ -23,6 +25,24 @@ class Connections(Protocol):
 
     def disconnect(self, user_id: str) -> int:
         """Close the user's connections as revoked; how many there were."""
+
+
+class OpenStream(Protocol):
+    """Opens a live connection as server-sent events."""
+
+    async def __call__(
+        self,
+        principal: Principal,
+        *,
+        streams: str | None,
+        mode: str | None,
+        resume: str | None,
+        filter: Mapping[str, str],
+    ) -> Response:
+        """
+        The answer that streams to `principal`. streams: names with commas between; resume: the id
+        of the last event there. Raises LedgerError where it is refused.
+        """
 
 
 class Link(Protocol):
@@ -57,6 +77,7 @@ class Services:
     bus: Link
     feed: Follower
     hub: Connections
+    open_stream: OpenStream
     webhooks: Registrations
 
     def authenticate(self, token: str) -> Principal:

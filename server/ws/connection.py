@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from .. import metrics
+from .closes import Close
 from .frames import Frame
 from .messages import Request
 from .protocol import Session
@@ -25,8 +26,8 @@ class Transport(Protocol):
     async def send(self, frames: Sequence[Frame]) -> None:
         """Send `frames` in order; returns once there is room for more."""
 
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection with `code`."""
+    async def close(self, why: Close) -> None:
+        """End the connection, telling why."""
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
@@ -128,6 +129,12 @@ class Connection:
         while not self.has_room(size):
             await self._less_unsent()
 
+    async def ready(self) -> None:
+        """Wait until there is something to send or the session is closed; only before `run`."""
+        while self.unsent == 0 and self.session.closed is None:
+            self._wake.clear()
+            await self._wake.wait()
+
     def is_stuck(self, now: float) -> bool:
         """Whether frames wait and none was taken for too long; now: the loop's time."""
         return self.unsent > 0 and now - self._moved_at >= self._bounds.stuck_after
@@ -143,7 +150,7 @@ class Connection:
         finally:
             self._scope = None
         if self.session.closed is not None and not self._ended:
-            await self._close_transport(self.session.closed.code, self.session.closed.reason)
+            await self._close_transport(self.session.closed)
 
     def peer_left(self) -> None:
         """The peer is gone: nothing more is to be written."""
@@ -176,10 +183,10 @@ class Connection:
             if self.session.closed is not None:
                 return
 
-    async def _close_transport(self, code: int, reason: str) -> None:
+    async def _close_transport(self, why: Close) -> None:
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
-                await self._transport.close(code, reason)
+                await self._transport.close(why)
         except TimeoutError:
             pass
 

@@ -38,9 +38,9 @@ class WebSocketTransport:
         for frame in frames:
             await self._websocket.send({"type": "websocket.send", "text": frame.data.decode()})
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, why: Close) -> None:
         """Send the close frame."""
-        await self._websocket.close(code, reason)
+        await self._websocket.close(why.code, why.reason)
 
 
 async def websocket_endpoint(websocket: WebSocket) -> None:

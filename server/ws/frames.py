@@ -17,6 +17,7 @@ GATHER_BYTES = 65_536 - 256
 # Transactions of these types reach the user as another message than `balance_update`.
 REPAIR = "repair"
 TRADING_CONTROL = "trading_control"
+SERVER_SHUTDOWN = "server_shutdown"
 # What a CHANGE has beyond the BALANCE that it leaves.
 _ONLY_CHANGE = frozenset(("amount", "held_change", "balance_before", "alert"))
 
@@ -192,8 +193,8 @@ def error(code: str, message: str, req_id: Any = None) -> Frame:
 
 def server_shutdown(reconnect_after_ms: int) -> Frame:
     """`server_shutdown`: the server goes; come back after that many milliseconds."""
-    message = {"type": "server_shutdown", "reconnect_after_ms": reconnect_after_ms}
-    return Frame("server_shutdown", _encode(message))
+    message = {"type": SERVER_SHUTDOWN, "reconnect_after_ms": reconnect_after_ms}
+    return Frame(SERVER_SHUTDOWN, _encode(message))
 
 
 def _with_req_id(message: dict[str, Any], req_id: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .closes import Close
 from .connection import Bounds, Connection, Transport, Unsent
 from .joining import Joining, Reader
 from .live import Live
+from .messages import Connect
 from .protocol import Authenticate, Limits, Session
 
 if TYPE_CHECKING:
@@ -137,6 +138,11 @@ class Hub:
         if self._shutting_down:
             self._send_home(connection, LEAST_RECONNECT_MS)
         return connection
+
+    def connect(self, connection: Connection, connect: Connect) -> None:
+        """The request that opened `connection` says `connect` too; raises UnreadableMessage."""
+        connection.session.connect(connect, self._now())
+        self.attend(connection)
 
     def receive_text(self, connection: Connection, text: str) -> None:
         """A text message arrived on `connection`."""

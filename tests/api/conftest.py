@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, Response
 from tallywire.api.origins import Origins
 from tallywire.api.rates import RateLimits
 from tallywire.api.routes import routes_for
 from tallywire.api.routing import RouteTable
 from tallywire.api.services import Services
-from tallywire.auth import Revocations, Tokens
+from tallywire.auth import Principal, Revocations, Tokens
 from tallywire.ledger import open_ledger
 from tallywire.ledger.clock import uuid7_source
 from tallywire.settings import Settings
@@ -57,6 +58,10 @@ class Wire:
     def disconnect(self, user_id: str) -> int:
         self.disconnected.append(user_id)
         return 0
+
+    async def open_stream(self, principal: Principal, **wanted: Any) -> Response:
+        """A stream that is over at once, and says what it was asked for."""
+        return JSONResponse({"user_id": principal.user_id, **wanted})
 
     async def publish_revocation(self, user_id: str, at: int) -> None:
         self.published.append((user_id, at))
@@ -140,6 +145,7 @@ async def edge(sqlite_url: str, settings: Settings) -> AsyncIterator[Edge]:
             bus=wire,
             feed=wire,
             hub=wire,
+            open_stream=wire.open_stream,
             webhooks=Registrations(
                 manager.database, clock, uuid7_source(clock), Destinations(LOOPBACK)
             ),

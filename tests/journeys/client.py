@@ -266,7 +266,7 @@ class Screen:
         filter: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
     ) -> None:
-        self.url = websocket_url(server_url)
+        self.server_url = server_url
         self.token = token
         self.user_id = user_id
         self.streams = tuple(streams)
@@ -337,8 +337,6 @@ class Screen:
             self.accounts.shown = dict(self._at_cursor)
             self.updates = [u for u in self.updates if u["position"] <= resume["position"]]
             self._seen_own = []
-        self._socket = await dial(self.url, receive_buffer=self._receive_buffer, within=within)
-        self._reader = asyncio.create_task(self._read(self._socket))
         hello: Json = {"type": "connect", "token": self.token, "streams": list(self.streams)}
         if self.mode is not None:
             hello["mode"] = self.mode
@@ -346,7 +344,7 @@ class Screen:
             hello["filter"] = self.filter
         if resume is not None:
             hello["resume"] = resume
-        await self.send(hello)
+        await self._connect(hello, within)
         await self.until(
             lambda: self.resumed is not None or (not self._inits_due and self.cursor is not None),
             within=within,
@@ -424,22 +422,33 @@ class Screen:
             raise self._fault
         return self.close_code
 
+    async def _connect(self, hello: Json, within: float) -> None:
+        self._socket = await dial(
+            websocket_url(self.server_url), receive_buffer=self._receive_buffer, within=within
+        )
+        self._reader = asyncio.create_task(self._read(self._socket))
+        await self.send(hello)
+
     async def _read(self, connection: ClientConnection) -> None:
         try:
             while True:
                 await self.reading.wait()
                 frame = await connection.recv()
                 assert isinstance(frame, str), "a binary frame from the server"
-                message = json.loads(frame)
-                self.largest[message["type"]] = max(self.largest[message["type"]], len(frame))
-                self._receive(message)
-                self._news.set()
+                self._take(frame)
         except ConnectionClosed as closed:
             self.close_code = closed.rcvd.code if closed.rcvd is not None else None
         except Exception as fault:
             self._fault = fault
         finally:
             self._news.set()
+
+    def _take(self, text: str) -> Json:
+        message: Json = json.loads(text)
+        self.largest[message["type"]] = max(self.largest[message["type"]], len(text))
+        self._receive(message)
+        self._news.set()
+        return message
 
     def _receive(self, message: Json) -> None:
         kind = message["type"]
@@ -764,7 +773,7 @@ async def dial(
     """Open a WebSocket, trying again while nobody listens, until the deadline."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
-        own_socket = _small_socket(url, receive_buffer) if receive_buffer else None
+        own_socket = small_socket(url, receive_buffer) if receive_buffer else None
         try:
             return await connect(
                 url,
@@ -785,7 +794,7 @@ async def dial(
             await asyncio.sleep(0.02)
 
 
-def _small_socket(url: str, receive_buffer: int) -> socket.socket:
+def small_socket(url: str, receive_buffer: int) -> socket.socket:
     parts = urlsplit(url)
     assert parts.hostname is not None and parts.port is not None
     small = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -22,6 +22,7 @@ import pytest
 from ..services.postgres import PostgresServer
 from ..services.server import RunningServer, server_environment
 from .client import Caller, Screen
+from .events import StreamScreen
 
 FAST = {"TALLYWIRE_USER_RATE": "100000", "TALLYWIRE_PRICES": "pushed"}
 
@@ -73,6 +74,11 @@ class Outside:
     def screen(self, user_id: str, **options: Any) -> Screen:
         """`user_id`'s screen, not open yet: `async with`."""
         return Screen(self.server.base_url, self.server.token(user_id), user_id=user_id, **options)
+
+    def stream(self, user_id: str, role: str = "user", **options: Any) -> StreamScreen:
+        """`user_id`'s screen over server-sent events, not open yet."""
+        token = self.server.token(user_id, role)
+        return StreamScreen(self.server.base_url, token, user_id=user_id, **options)
 
     def monitor(self, **options: Any) -> Screen:
         """An administrator's monitor, not open yet."""

@@ -453,7 +453,9 @@ async def test_a_rolling_restart_under_load_loses_nothing(
         async with Load(pair, users) as load:
             await load.more(100)
             for place in pair:
-                here = [s for s in watched.screens.values() if place.server.base_url[4:] in s.url]
+                here = [
+                    s for s in watched.screens.values() if s.server_url == place.server.base_url
+                ]
                 here += [watched.monitor] if place is pair[-1] else []
                 coming = [asyncio.create_task(_come_back(screen)) for screen in here]
                 assert await place.server.terminate() == 0

@@ -94,7 +94,7 @@ async def test_screens_of_either_server_see_the_changes_of_both(one: Outside, tw
 
         # A screen moves to the other server and goes on where it was.
         await _both_show_it(screens, one, await one.admin.head())
-        screens[0].url = screens[4].url
+        screens[0].server_url = screens[4].server_url
         await screens[0].leave()
         missed = accepted(await one.admin.deposit(users[0], "1"))
         await screens[0].come_back()

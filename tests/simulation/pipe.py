@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from tallywire.ws.closes import Close
 from tallywire.ws.frames import Frame
 
 from .faults import Faults
@@ -63,10 +64,10 @@ class Pipe:
             self._bytes += len(frame.data)
             self._put(frame.data.decode())
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, why: Close) -> None:
         """Close; what was sent before arrives before."""
         if not self.closed:
-            self._put(PipeClosed(code))
+            self._put(PipeClosed(why.code))
 
     # The client's side.
 

@@ -13,6 +13,7 @@ from tallywire.ledger.errors import NotAuthenticated
 from tallywire.ledger.updates import Batch
 from tallywire.sync.bus_memory import MemoryBus
 from tallywire.sync.feed import Feed
+from tallywire.ws.closes import Close
 from tallywire.ws.connection import Bounds
 from tallywire.ws.frames import Frame
 from tallywire.ws.hub import Elsewhere, Hub
@@ -84,8 +85,8 @@ class Screen:
         for frame in frames:
             self._receive(json.loads(frame.data))
 
-    async def close(self, code: int, reason: str) -> None:
-        self.close_code = code
+    async def close(self, why: Close) -> None:
+        self.close_code = why.code
 
     async def _run(self) -> None:
         try:
