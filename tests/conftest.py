@@ -9,10 +9,11 @@ Databases, fresh for each test, dropped afterwards:
   durable_postgres            one of the test's own, which flushes to disk; kill it as you like
 Redis:
   redis_server                one of the test's own (tests/services/redis.py); kill it as you like
-Processes:
+Processes, forked from one that has imported everything (tests/services/forks.py):
   server                      `running = await server(database_url=...)` (tests/services/server.py)
-  worker                      `process = await worker(database_url)` is a `tallywire worker`
   tallywire                   `tallywire("verify", "--json", database_url=...)` runs the command
+Others:
+  worker                      `process = await worker(database_url)` is a `tallywire worker`
   postgres_proxy              loses connections and COMMITs on demand (tests/services/proxy.py)
   browser                     the run's headless Chromium under Playwright's async API
 """
@@ -33,6 +34,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from .services.chromium import FLAGS, find_chromium
+from .services.forks import Forks
 from .services.postgres import PostgresServer
 from .services.processes import die_with_parent
 from .services.proxy import PostgresProxy
@@ -106,21 +108,28 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres_server: PostgresServer) -> str:
+def forks() -> Iterator[Forks]:
+    """What servers and commands of the run are forked from (tests/services/forks.py)."""
+    with Forks(server_environment("sqlite://")) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: PostgresServer, forks: Forks) -> str:
     name = postgres_server.create_database()
-    _upgrade(postgres_server.url(name))
+    _upgrade(postgres_server.url(name), forks)
     return name
 
 
 @pytest.fixture(scope="session")
-def _sqlite_template(service_folder: Path) -> Path:
+def _sqlite_template(service_folder: Path, forks: Forks) -> Path:
     file = service_folder / "template.db"
-    _upgrade(f"sqlite+aiosqlite:///{file}")
+    _upgrade(f"sqlite+aiosqlite:///{file}", forks)
     return file
 
 
-def _upgrade(url: str) -> None:
-    done = _run_tallywire("upgrade", env=server_environment(url), folder=Path.cwd())
+def _upgrade(url: str, forks: Forks) -> None:
+    done = forks.run(["upgrade"], server_environment(url), Path.cwd())
     if done.returncode != 0:
         raise RuntimeError(f"tallywire upgrade failed:\n{done.stdout}{done.stderr}")
 
@@ -193,7 +202,7 @@ class StartServer(Protocol):
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServer]:
+def server(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[StartServer]:
     """Starts real servers for this test and ends them with it; see StartServer."""
     started: list[RunningServer] = []
 
@@ -209,7 +218,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServ
         folder = tmp_path / f"server-{len(started) + 1}"
         folder.mkdir()
         environment = server_environment(url, secret=secret, env=env)
-        running = RunningServer(folder, environment, arguments, secret=secret)
+        running = RunningServer(folder, environment, arguments, secret=secret, forks=forks)
         started.append(running)
         await running.start(ready=ready)
         return running
@@ -270,7 +279,7 @@ class RunTallywire(Protocol):
 
 
 @pytest.fixture
-def tallywire(tmp_path: Path) -> RunTallywire:
+def tallywire(tmp_path: Path, forks: Forks) -> RunTallywire:
     """Runs the command line in `tmp_path`; see RunTallywire."""
 
     def run(
@@ -280,24 +289,9 @@ def tallywire(tmp_path: Path) -> RunTallywire:
         secret: str | None = SECRET,
     ) -> subprocess.CompletedProcess[str]:
         environment = server_environment(database_url, secret=secret, env=env)
-        return _run_tallywire(*arguments, env=environment, folder=tmp_path)
+        return forks.run(arguments, environment, tmp_path)
 
     return run
-
-
-def _run_tallywire(
-    *arguments: str, env: Mapping[str, str], folder: Path
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=dict(env),
-        cwd=folder,
-        timeout=60,
-    )
 
 
 @pytest.fixture

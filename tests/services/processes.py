@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from typing import Protocol
 
 
 def free_port() -> int:
@@ -35,7 +36,16 @@ def die_with_parent(
     return [*arguments, "--", *command]
 
 
-def stop_process(process: subprocess.Popen[bytes], first: signal.Signals, *, seconds: float) -> int:
+class Process(Protocol):
+    """What subprocess.Popen and Fork have in common."""
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+def stop_process(process: Process, first: signal.Signals, *, seconds: float) -> int:
     """
     Send `first`, wait up to `seconds`, then SIGKILL; the result is the exit code.
 

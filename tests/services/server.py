@@ -27,6 +27,7 @@ from pathlib import Path
 import httpx
 import jwt
 
+from .forks import Fork, Forks
 from .processes import die_with_parent, stop_process
 
 SECRET = "a-secret-for-tests-of-32-characters-or-more"
@@ -61,11 +62,13 @@ class RunningServer:
         arguments: Sequence[str] = (),
         *,
         secret: str | None = SECRET,
+        forks: Forks | None = None,
     ) -> None:
         """
         folder: an existing folder of the process's own: its working directory and its log.
         environment: all of it, as from `server_environment`; arguments: after `serve`.
         secret: signs the tokens that `token` makes; None = development mode (`dev_token`).
+        forks: start it as one of these; None = as a program by itself.
         """
         self.folder = folder
         self.log = folder / "server.log"
@@ -73,7 +76,8 @@ class RunningServer:
         self.port = 0
         self._environment = dict(environment)
         self._arguments = list(arguments)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._forks = forks
+        self._process: subprocess.Popen[bytes] | Fork | None = None
 
     @property
     def base_url(self) -> str:
@@ -138,11 +142,15 @@ class RunningServer:
         if ready:
             await self.wait_ready(deadline)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [*COMMAND, "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+    def _spawn(self) -> subprocess.Popen[bytes] | Fork:
+        serve = ["serve", "--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
         with self.log.open("ab") as log:
+            if self._forks is not None:
+                return self._forks.start(
+                    serve, self._environment, self.folder, stdout=log, stderr=log
+                )
             return subprocess.Popen(
-                die_with_parent([*command, *self._arguments], signal.SIGKILL),
+                die_with_parent([*COMMAND, *serve], signal.SIGKILL),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -176,9 +184,9 @@ class RunningServer:
         assert self._process is not None, "the server was not started"
         # Not asyncio's own subprocess: this process may outlive the loop that started it.
         async with asyncio.timeout(seconds):
-            while self._process.poll() is None:
+            while (code := self._process.poll()) is None:
                 await asyncio.sleep(0.02)
-        return self._process.returncode
+        return code
 
     async def terminate(self, signal_number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to drain and end; the result is the exit code (0 = in order)."""
