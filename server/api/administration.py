@@ -11,6 +11,8 @@ from ..ledger.accounts import check_user_id
 from ..ledger.clock import rfc3339
 from .answers import answer
 from .calls import Call
+from .queries import NamesQuery, names_page
+from .schemas import Connections, UserConnections
 
 TICKET_SECONDS = 60
 
@@ -25,6 +27,14 @@ async def resume(call: Call) -> Response:
     """Take changes again."""
     await call.services.manager.administration.resume(actor=call.principal.user_id)
     return answer({"paused": False})
+
+
+async def list_connections(call: Call, query: NamesQuery) -> Response:
+    """Who is on, by user_id, with how many live connections, in all processes that are reached."""
+    counts = await call.services.hub.connections()
+    page, next_cursor = names_page("connections", counts, query)
+    items = [UserConnections(user_id, counts[user_id]) for user_id in page]
+    return answer(Connections(len(counts), sum(counts.values()), items, next_cursor))
 
 
 async def disconnect_user(call: Call) -> Response:

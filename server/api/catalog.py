@@ -11,7 +11,7 @@ from starlette.responses import Response
 from .answers import answer, listing
 from .bodies import AssetSettings, BookSettings
 from .calls import Call
-from .queries import NamesQuery, continue_page, write_cursor
+from .queries import NamesQuery, names_page
 
 
 async def list_assets(call: Call, query: NamesQuery) -> Response:
@@ -25,14 +25,8 @@ async def list_books(call: Call, query: NamesQuery) -> Response:
 
 
 def _by_name(listed: str, every: Mapping[str, Struct], query: NamesQuery) -> Response:
-    query, _ = continue_page(listed, query)
-    names = sorted(name for name in every if query.after is None or name > query.after)
-    page = names[: query.limit]
-    more = len(names) > query.limit
-    return listing(
-        [msgspec.json.encode(every[name]) for name in page],
-        write_cursor(listed, {"after": page[-1]}, len(page)) if more else None,
-    )
+    page, next_cursor = names_page(listed, every, query)
+    return listing([msgspec.json.encode(every[name]) for name in page], next_cursor)
 
 
 async def put_asset(call: Call, settings: AssetSettings) -> Response:

@@ -55,6 +55,7 @@ async def readyz(call: Call) -> Response:
     checks: dict[str, Any] = {
         "bus": "up" if bus_is_up else "down",
         "feed": {"position": services.feed.position},
+        "queue": {"changes": services.manager.waiting},
     }
     try:
         async with asyncio.timeout(_DATABASE_SECONDS):

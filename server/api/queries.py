@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
@@ -180,6 +180,17 @@ def write_cursor(listed: str, filters: Mapping[str, Any], before: int) -> str:
     """
     packed = msgspec.json.encode([listed, filters, before])
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def names_page(
+    listed: str, names: Iterable[str], query: NamesQuery
+) -> tuple[list[str], str | None]:
+    """The page of `names` that `query` asks for, and the cursor of the next; InvalidCursor."""
+    query, _ = continue_page(listed, query)
+    wanted = sorted(name for name in names if query.after is None or name > query.after)
+    page = wanted[: query.limit]
+    more = len(wanted) > query.limit
+    return page, write_cursor(listed, {"after": page[-1]}, len(page)) if more else None
 
 
 def continue_page(listed: str, query: T) -> tuple[T, int | None]:

@@ -151,6 +151,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/v1/admin/webhooks", AUDITOR, webhooks.list_webhooks, "Webhooks", NamesQuery),
     _get("/v1/admin/webhooks/{name}", AUDITOR, webhooks.read_webhook, "Webhook"),
     Route(method="DELETE", path="/v1/admin/webhooks/{name}", who=SUPERADMIN, endpoint=webhooks.delete_webhook, answer="Removed"),
+    _get("/v1/admin/connections", AUDITOR, administration.list_connections, "Connections", NamesQuery),
     Route(method="POST", path="/v1/admin/users/{user}/disconnect", who=SUPERADMIN, endpoint=administration.disconnect_user, answer="Disconnected"),
     Route(method="POST", path="/v1/admin/pause", who=SUPERADMIN, endpoint=administration.pause, answer="PauseState"),
     Route(method="POST", path="/v1/admin/resume", who=SUPERADMIN, endpoint=administration.resume, answer="PauseState"),

@@ -303,6 +303,22 @@ class Disconnected(Struct, kw_only=True):
     revoked_until: Time
 
 
+class UserConnections(Struct):
+    """A user who is on."""
+
+    user_id: str
+    connections: int
+
+
+class Connections(Struct):
+    """Who is on: how many users and connections there are, and a page of the users."""
+
+    users: int
+    connections: int
+    items: list[UserConnections]
+    next_cursor: str | None
+
+
 class PauseState(Struct):
     """Whether changes are refused now."""
 
@@ -371,6 +387,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     BatchResults,
     Book,
     Books,
+    Connections,
     Disconnected,
     Discrepancies,
     Health,

@@ -18,10 +18,13 @@ from .rates import RateLimits
 
 
 class Connections(Protocol):
-    """The live connections of this process."""
+    """The live connections of this process, and what is known of the others'."""
 
     def connected(self) -> Mapping[str, int]:
         """How many ``users`` and ``connections`` are on."""
+
+    async def connections(self) -> Mapping[str, int]:
+        """How many connections each user has here and in the processes that are reached."""
 
     def disconnect(self, user_id: str) -> int:
         """Close the user's connections as revoked; how many there were."""

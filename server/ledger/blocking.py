@@ -143,6 +143,11 @@ class SyncBalanceManager:
         return self._manager.catalog
 
     @property
+    def waiting(self) -> int:
+        """How many changes wait for a commit."""
+        return self._manager.waiting
+
+    @property
     def types(self) -> TransactionTypes:
         """The registry of transaction types."""
         return self._manager.types

@@ -120,6 +120,11 @@ class Committer:
         await asyncio.gather(*self._tasks)
         await self._drop_connection()
 
+    @property
+    def waiting(self) -> int:
+        """How many changes wait for a batch."""
+        return self._waiting_changes
+
     def on_commit(self, callback: CommitCallback) -> None:
         """Await `callback` with every batch, in commit order, after its callers are answered."""
         self._callbacks.append(callback)

@@ -102,6 +102,11 @@ class BalanceManager:
         """The assets and books as this process last read them."""
         return self._committer.knowledge.catalog
 
+    @property
+    def waiting(self) -> int:
+        """How many changes wait for a commit."""
+        return self._committer.waiting
+
     # Changes
 
     async def update_balance(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
+from collections import Counter, deque
 from itertools import islice
 from typing import Any
 
@@ -105,6 +105,19 @@ class ConnectionCounts:
                 self._send(("HSET", self._key, user_id, count), ("EXPIRE", self._key, LEASE))
             else:
                 self._send(("HDEL", self._key, user_id))
+
+    async def others(self) -> Counter[str]:
+        """How many connections each user has in the other processes; none while Redis is away."""
+        counts: Counter[str] = Counter()
+        if not self._linked:
+            return counts
+        processes = await self._ask("SMEMBERS", PROCESSES) or []
+        others = [process for process in processes if process.decode() != self._key]
+        for answer in await asyncio.gather(*(self._ask("HGETALL", key) for key in others)):
+            fields = answer or []
+            for user_id, count in zip(fields[::2], fields[1::2], strict=True):
+                counts[user_id.decode()] += int(count)
+        return counts
 
     async def _ask(self, *command: Any) -> Any:
         """The answer to `command`; None where the link breaks first."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from .. import metrics
@@ -30,6 +32,9 @@ class Elsewhere(Protocol):
 
     async def admit(self, user_id: str, count: int) -> bool:
         """Whether the user may have one more, the `count`-th in this process."""
+
+    async def others(self) -> Mapping[str, int]:
+        """How many connections each user has in the other processes, as far as they are reached."""
 
     def left(self, user_id: str, count: int) -> None:
         """The user has `count` connections in this process from now on."""
@@ -77,6 +82,13 @@ class Hub:
         """How many ``users`` and ``connections`` are on."""
         connections = sum(map(len, self._by_user.values()))
         return {"users": len(self._by_user), "connections": connections}
+
+    async def connections(self) -> Mapping[str, int]:
+        """How many connections each user has here and in the processes that are reached."""
+        counts = Counter({user_id: len(mine) for user_id, mine in self._by_user.items()})
+        if self._elsewhere is not None:
+            counts.update(await self._elsewhere.others())
+        return counts
 
     def connections_of(self, user_id: str) -> list[Connection]:
         """The user's accepted connections."""

@@ -49,11 +49,15 @@ class Wire:
 
     is_up: bool = True
     position: int = 0
+    on: dict[str, int] = field(default_factory=dict)
     disconnected: list[str] = field(default_factory=list)
     published: list[tuple[str, int]] = field(default_factory=list)
 
     def connected(self) -> Mapping[str, int]:
         return {"users": 0, "connections": 0}
+
+    async def connections(self) -> Mapping[str, int]:
+        return self.on
 
     def disconnect(self, user_id: str) -> int:
         self.disconnected.append(user_id)

@@ -31,6 +31,32 @@ async def test_a_disconnected_user_needs_a_new_token(edge: Edge) -> None:
     assert (entry["action"], entry["actor"], entry["target"]) == ("disconnect", "root", "alice")
 
 
+async def test_who_is_on_is_listed_by_name(edge: Edge) -> None:
+    edge.wire.on = {"zoe": 1, "alice": 2, "ünï": 1}
+    whole = (await edge.get("/v1/admin/connections", by="eve:auditor")).json()
+    assert whole == {
+        "users": 3,
+        "connections": 4,
+        "items": [
+            {"user_id": "alice", "connections": 2},
+            {"user_id": "zoe", "connections": 1},
+            {"user_id": "ünï", "connections": 1},
+        ],
+        "next_cursor": None,
+    }
+    first = (await edge.get("/v1/admin/connections?limit=2")).json()
+    assert first["items"] == whole["items"][:2]
+    path = f"/v1/admin/connections?limit=2&cursor={first['next_cursor']}"
+    second = (await edge.get(path)).json()
+    assert second == {**whole, "items": whole["items"][2:]}
+
+
+async def test_readiness_tells_how_many_changes_wait(edge: Edge) -> None:
+    edge.services.manager._committer._count_waiting(3)
+    assert (await edge.http.get("/readyz")).json()["checks"]["queue"] == {"changes": 3}
+    edge.services.manager._committer._count_waiting(-3)
+
+
 async def test_a_books_new_settings_hold_from_the_next_call_on(edge: Edge) -> None:
     body = {"user_id": "alice", "asset": "USDT", "amount": "1"}
     assert (await edge.call("POST", "/v1/deposits", json=body)).status_code == 201

@@ -45,6 +45,7 @@ async def test_signs_of_life(edge: Edge) -> None:
     ready = await edge.http.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     assert ready.json()["checks"]["feed"] == {"position": 0, "behind": 1}
+    assert ready.json()["checks"]["queue"] == {"changes": 0}
 
 
 async def test_without_the_bus_it_is_degraded(edge: Edge) -> None:

@@ -164,6 +164,14 @@ async def _ready(outside: Outside, status: str, within: float) -> float:
     return time.monotonic() - began
 
 
+async def _connections(place: Outside) -> dict[str, int]:
+    """How many connections each user has, as that process tells it."""
+    answer = (await place.auditor.get("/v1/admin/connections")).json()
+    on = {item["user_id"]: item["connections"] for item in answer["items"]}
+    assert (answer["users"], answer["connections"]) == (len(on), sum(on.values()))
+    return on
+
+
 async def _delay(place: Outside, screen: Screen) -> float:
     """Seconds from an answer of `place` until the change is on `screen`, of another process."""
     answer = accepted(await place.admin.deposit(screen.user_id, "1"))
@@ -333,8 +341,10 @@ async def test_a_quiet_screen_is_up_to_date_soon_without_redis(
     pair: list[Outside], redis_server: RedisServer, outage: str
 ) -> None:
     one, two = pair
-    async with two.screen("alice") as screen:
+    async with one.stream("alice") as stream, two.screen("alice") as screen:
         await _delay(one, screen)
+        for place in pair:
+            assert await _connections(place) == {"alice": 2}
         await asyncio.to_thread(getattr(redis_server, outage))
         assert await _delay(one, screen) < SHOWN_WITHIN
         for place in pair:
@@ -342,6 +352,9 @@ async def test_a_quiet_screen_is_up_to_date_soon_without_redis(
         delays = [await _delay(one, screen) for _ in range(5)]
         # Nothing tells it: it asks the journal five times a second.
         assert sum(delays) / len(delays) < 0.5, delays
+        await stream.until_position(screen.cursor or 0)
+        for place in pair:
+            assert await _connections(place) == {"alice": 1}, "what it has itself"
 
 
 async def test_sent_away_from_every_process_at_once(

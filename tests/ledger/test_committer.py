@@ -265,6 +265,7 @@ async def test_too_many_waiting(database_url: str, monkeypatch: pytest.MonkeyPat
                 asyncio.create_task(ledger.post_many([deposit(ledger, "alice")] * 6, atomic=True)),
             ]
             await asyncio.sleep(0)
+            assert ledger.waiting == 10
             for attempt in (
                 ledger.post(deposit(ledger, "alice")),
                 ledger.post_many([deposit(ledger, "alice")]),
@@ -277,6 +278,7 @@ async def test_too_many_waiting(database_url: str, monkeypatch: pytest.MonkeyPat
             [6, 7, 8, 9, 10, 11],
         ]
         assert (await ledger.post(deposit(ledger, "alice"))).position == 12
+        assert ledger.waiting == 0
     await examine(database_url)
 
 

@@ -69,6 +69,25 @@ async def test_who_leaves_makes_room(process: Process) -> None:
     assert not await one.admit("alice", 3)
 
 
+async def test_each_knows_what_the_others_have(process: Process, redis_server: RedisServer) -> None:
+    one, two, three = [await process() for _ in range(3)]
+    assert await one.others() == {}
+    assert await one.admit("alice", 1)
+    assert await two.admit("alice", 1)
+    assert await two.admit("ünï", 1)
+    assert await one.others() == {"alice": 1, "ünï": 1}
+    assert await three.others() == {"alice": 2, "ünï": 1}
+    two.left("ünï", 0)
+    await crash(one)
+    async with asyncio.timeout(LEASE + 2):
+        while await three.others() != {"alice": 1}:
+            await asyncio.sleep(0.02)
+    await asyncio.to_thread(redis_server.pause)
+    async with asyncio.timeout(3):
+        assert await three.others() == {}
+    redis_server.resume()
+
+
 async def until_admitted(counts: ConnectionCounts, count: int, within: float = 10.0) -> None:
     async with asyncio.timeout(within):
         while not await counts.admit("alice", count):

@@ -24,6 +24,9 @@ class Others:
             self.counted[user_id] = count
         return admitted
 
+    async def others(self) -> dict[str, int]:
+        return {"alice": self.taken, "zoe": 1} if self.taken else {}
+
     def left(self, user_id: str, count: int) -> None:
         self.counted[user_id] = count
 
@@ -56,6 +59,17 @@ async def test_nothing_is_sent_before_the_others_have_answered() -> None:
         await settle()
         assert screen.kinds() == ["user_balance_init"]
         assert screen.balances == {"main/alice/USDT": "1"}
+
+
+@in_virtual_time
+async def test_who_is_on_is_known_of_all_processes() -> None:
+    async with running_world(elsewhere=Others(taken=2)) as world:
+        await world.joined()
+        await world.joined("user:bob")
+        assert await world.hub.connections() == {"alice": 3, "bob": 1, "zoe": 1}
+    async with running_world() as world:
+        await world.joined()
+        assert await world.hub.connections() == {"alice": 1}
 
 
 @in_virtual_time
