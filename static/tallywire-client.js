@@ -1,4 +1,3 @@
-// @ts-nocheck
 /**
  * Tallywire client: follows balances live, misses nothing, shows nothing twice, and checks the
  * hash chain of every account that it shows.
@@ -7,53 +6,199 @@
  *   client.addEventListener("update", (event) => draw(event.detail.update));
  *   client.connect();
  *
- * Events (`detail` in brackets):
- *   status       {status}                 connection state, see TallywireClient.status
- *   cursor       {epoch, position}        the position up to which everything has been received
- *   balances     {reason, position}       all accounts were replaced (connect, reset, repair)
- *   update       {update, replayed}       one transaction, applied to `accounts` and checked
- *   latest       {from, to, accounts}     mode "latest": accounts as at `to`
- *   control      {control, replayed}      a trading control was set or lifted
- *   monitor-init {message}                monitor stream: totals, connected, recent
- *   monitor      {updates, from, to}      monitor stream: changes of all users
- *   prices       {prices}
- *   resumed      {from, to, count}        the stream goes on where it stopped
- *   mismatch     {account, seq, words}    what came does not fit what was known
- *   duplicate    {position}               a message at or below what is known was dropped
- *   refused      {code, message, req_id}  the server's `error` message
+ * The events and what they carry are `ClientEvents` below; docs/client.md explains them.
  *
- * No dependencies. Needs ES2022, WebSocket and, for the digests, WebCrypto (a secure context:
- * HTTPS or a loopback host; elsewhere accounts are marked "unchecked", never "verified").
+ * No dependencies: one file for browsers, workers and Node.js 22. Digests need WebCrypto, which a
+ * page has on HTTPS and on a loopback host; elsewhere accounts are "unchecked", never "verified".
+ */
+
+/**
+ * The state of an account. Amounts are decimal strings with exactly `scale` decimals.
+ * @typedef {object} Balance
+ * @property {string} account `book/owner/asset`
+ * @property {string} book
+ * @property {string} asset
+ * @property {number} scale decimals of the asset
+ * @property {"credit" | "debit"} side
+ * @property {string} balance
+ * @property {string} held
+ * @property {string | null} available null in debit books
+ * @property {string | null} floor null where there is no limit
+ * @property {string | null} suspend_below
+ * @property {string | null} alert_below
+ * @property {"active" | "suspended" | "frozen" | "closed"} status
+ * @property {number} seq the number of its last entry
+ * @property {string} digest of its chain of entries
+ * @property {string} total_in
+ * @property {string} total_out
+ */
+
+/**
+ * An account after one entry, and what the entry did.
+ * @typedef {Balance & EntryAmounts} Change
+ *
+ * @typedef {object} EntryAmounts
+ * @property {string} amount
+ * @property {string} held_change
+ * @property {string} balance_before
+ * @property {"low_balance"} [alert]
+ */
+
+/**
+ * @typedef {object} Hold
+ * @property {string} id
+ * @property {string} user_id
+ * @property {string} account
+ * @property {string} amount
+ * @property {string} remaining
+ * @property {"open" | "confirmed" | "voided" | "expired"} status
+ * @property {string | null} placed_by
+ * @property {string | null} expires_at
+ * @property {string | null} reference
+ */
+
+/**
+ * One user's view of one transaction.
+ * @typedef {object} Update
+ * @property {string} epoch
+ * @property {number} position of the transaction in the journal
+ * @property {string} transaction_id
+ * @property {string} user_id
+ * @property {string} change_type
+ * @property {string} description
+ * @property {string | null} reference
+ * @property {Record<string, unknown>} metadata
+ * @property {string | null} reverses id of the transaction that it undoes
+ * @property {string} effective_at
+ * @property {string} timestamp
+ * @property {Change[]} changes
+ * @property {Hold} [hold] to its owner and to admins
+ */
+
+/**
+ * What admins see of it besides. `user_id` is null where no user is touched; `control` is there
+ * where a trading control was set.
+ * @typedef {Omit<Update, "user_id"> & AdminFields} AdminUpdate
+ *
+ * @typedef {object} AdminFields
+ * @property {string | null} user_id
+ * @property {unknown} internal
+ * @property {string | null} actor
+ * @property {string | null} actor_role
+ * @property {string | null} idempotency_key
+ * @property {{mode: string, book: string}} [control]
+ */
+
+/**
+ * How far an account has been checked: `snapshot`: taken as the server gave it; `verified`:
+ * `entries` entries since then fit the chain; `broken`: one did not; `unchecked`: digests cannot be
+ * computed here, though numbers and sums are still checked.
+ * @typedef {object} Proof
+ * @property {"snapshot" | "verified" | "broken" | "unchecked"} state
+ * @property {number} entries
+ * @property {string} words
+ */
+
+/** @typedef {Balance & {proof: Proof}} Account */
+
+/** @typedef {"websocket" | "sse"} TransportName */
+
+/**
+ * Where the client stands. From `stopped` it does not go on by itself.
+ * @typedef {object} Status
+ * @property {"idle" | "connecting" | "connected" | "waiting" | "stopped"} state
+ * @property {string} words
+ * @property {TransportName | null} transport null where there is no connection
+ * @property {number} [retryAt] while waiting: milliseconds since 1970
+ * @property {number | null} [code] when stopped: the close code, null where there was none
+ */
+
+/**
+ * Up to where everything has been received.
+ * @typedef {{epoch: string, position: number}} Cursor
+ */
+
+/**
+ * What each event has as its `detail`.
+ *
+ * - `status`: the connection's state changed
+ * - `cursor`: everything up to here has been received
+ * - `balances`: all accounts were replaced
+ * - `update`: one transaction, applied to `accounts` and checked
+ * - `latest`: mode "latest": these accounts are as at `to`
+ * - `control`: a trading control was set
+ * - `monitor-init`, `monitor`: the monitor stream: where it begins, and everybody's changes
+ * - `prices`
+ * - `resumed`: the stream goes on where it stopped; `count` messages were missed and follow
+ * - `mismatch`: what came does not fit what was known; `account` is null where it is about the
+ *   stream, which then begins afresh
+ * - `duplicate`: a message at or below what is known was dropped
+ * - `refused`: the server's `error` message
+ * - `latency`: a round trip was measured
+ *
+ * @typedef {object} ClientEvents
+ * @property {{status: Status}} status
+ * @property {Cursor} cursor
+ * @property {{reason: "connect" | "reset" | "repair", position: number,
+ *   control: {mode: string, book: string} | null}} balances
+ * @property {{update: Update, replayed: boolean}} update
+ * @property {{from: number, to: number, accounts: string[]}} latest
+ * @property {{control: {epoch: string, position: number, user_id: string, book: string,
+ *   mode: string, timestamp: string}, replayed: boolean}} control
+ * @property {{message: MonitorInit}} monitor-init
+ * @property {{updates: AdminUpdate[], from: number, to: number}} monitor
+ * @property {{prices: {pair: string, price: string, source: string, time: string}[]}} prices
+ * @property {{epoch: string, from: number, to: number, count: number}} resumed
+ * @property {{account: string | null, seq: number | null, words: string}} mismatch
+ * @property {{position: number}} duplicate
+ * @property {{code: string, message: string, req_id?: unknown}} refused
+ * @property {{milliseconds: number}} latency
+ *
+ * @typedef {object} MonitorInit
+ * @property {string} epoch
+ * @property {number} position
+ * @property {{book: string, asset: string, balance: string, held: string}[]} totals
+ * @property {{users: number, connections: number}} connected
+ * @property {AdminUpdate[]} recent newest first
+ */
+
+/**
+ * What is known of an account's last entry.
+ * @typedef {{seq: number, digest: string}} Head
+ */
+
+/**
+ * What a connection asks for, in the form of the `connect` message.
+ * @typedef {object} Hello
+ * @property {string} token
+ * @property {string[]} streams
+ * @property {"every" | "latest"} mode
+ * @property {Record<string, string>} [filter]
+ * @property {Cursor & {heads: Record<string, Head>}} [resume]
+ */
+
+/**
+ * How a connection ended. A code that is not among CLOSE_CODES means that it was lost.
+ * @typedef {{code: number, retryAfterMs?: number, words?: string}} Ending
+ */
+
+/**
+ * A way to reach the server: it opens a connection to `address`, tells the server of `hello()` in
+ * its own way, calls `received` per message, in order, and `closed` once. `received` may return a
+ * promise: whoever can hold the server back waits for it. Without `send` nothing can be told later.
+ * @callback Transport
+ * @param {string} address
+ * @param {() => Hello} hello
+ * @param {{received: (text: string) => void | Promise<void>, closed: (ending: Ending) => void}}
+ *   handlers
+ * @returns {{send?: (message: object) => void, close: () => void}}
  */
 
 /** The digest before an account's first entry. */
 export const FIRST_DIGEST = "0".repeat(64);
 
-/** What each close code means for the client; codes that are not listed are lost connections. */
-export const CLOSE_CODES = Object.freeze({
-  1009: { retry: false, words: "a message was too big" },
-  1012: { retry: true, words: "the server is restarting" },
-  1013: { retry: true, atLeastMs: 1000, words: "the server is busy" },
-  4001: { retry: true, freshToken: true, words: "not authenticated, or the token has expired" },
-  4002: { retry: false, words: "the server did not accept the first message" },
-  4003: { retry: false, words: "not allowed" },
-  4008: { retry: true, words: "this connection was too slow" },
-  4009: { retry: false, words: "too many connections for this user" },
-  4010: { retry: false, words: "access was revoked" },
-  4029: { retry: true, atLeastMs: 5000, words: "too many messages" },
-});
-
-const LOST = { retry: true, words: "the connection was lost" };
-const BACKOFF_FIRST_MS = 500;
-const BACKOFF_MOST_MS = 30_000;
-const STABLE_AFTER_MS = 10_000;
-const SILENT_AFTER_MS = 40_000; // the server sends a heartbeat every 15 s
-const ANSWER_WITHIN_MS = 5_000;
-const REFUSED_TOKENS_MOST = 3;
-const HEADS_MOST_BYTES = 32_768; // the server takes messages up to 64 KiB
-const TIMER_MOST_MS = 2 ** 31 - 1;
-
 const AMOUNT = /^(-?)(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,12}))?$/;
+const DIGEST = /^[0-9a-f]{64}$/;
 
 /**
  * Minor units of a decimal string.
@@ -65,7 +210,7 @@ const AMOUNT = /^(-?)(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,12}))?$/;
 export function minorUnits(text, scale) {
   const match = AMOUNT.exec(text);
   const fraction = match?.[3] ?? "";
-  if (!match || fraction.length > scale) throw new RangeError(`not an amount: ${text}`);
+  if (!match || !(fraction.length <= scale)) throw new RangeError(`not an amount: ${text}`);
   const units = BigInt(match[2] + fraction.padEnd(scale, "0"));
   return match[1] ? -units : units;
 }
@@ -86,25 +231,62 @@ export function decimalText(units, scale) {
 /**
  * An account's digest after an entry (contract, section 2).
  * @param {string} previous the digest before it, FIRST_DIGEST for the first
- * @param {object} change a CHANGE
+ * @param {Pick<Change, "account" | "scale" | "seq" | "amount" | "held_change" | "balance" | "held">}
+ *   change
  * @param {string} transactionId
  * @returns {Promise<string>} lower-case hex
  */
 export async function entryDigest(previous, change, transactionId) {
-  const units = (name) => minorUnits(change[name], change.scale);
-  const text = [
-    previous,
-    change.account,
-    change.seq,
-    units("amount"),
-    units("held_change"),
-    units("balance"),
-    units("held"),
-    transactionId,
-  ].join("|");
+  const { account, scale, seq, amount, held_change: heldChange, balance, held } = change;
+  const units = [amount, heldChange, balance, held].map((text) => minorUnits(text, scale));
+  const text = [previous, account, seq, ...units, transactionId].join("|");
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+/**
+ * What the client does about a close.
+ * @typedef {object} CloseRule
+ * @property {boolean} retry whether it comes back by itself
+ * @property {string} words
+ * @property {number} [atLeastMs] how long it stays away at least
+ * @property {boolean} [freshToken] whether it needs a new token
+ */
+
+/**
+ * What each close code means for the client; codes that are not listed are lost connections.
+ * @type {Readonly<Record<number, CloseRule>>}
+ */
+export const CLOSE_CODES = Object.freeze({
+  1009: { retry: false, words: "a message was too big" },
+  1012: { retry: true, words: "the server is restarting" },
+  1013: { retry: true, atLeastMs: 1000, words: "the server is busy" },
+  4001: { retry: true, freshToken: true, words: "not authenticated, or the token has expired" },
+  4002: { retry: false, words: "the server did not accept the first message" },
+  4003: { retry: false, words: "not allowed" },
+  4008: { retry: true, words: "this connection was too slow" },
+  4009: { retry: false, words: "too many connections for this user" },
+  4010: { retry: false, words: "access was revoked" },
+  4029: { retry: true, atLeastMs: 5000, words: "too many messages" },
+});
+
+/** @type {CloseRule} */
+const LOST = { retry: true, words: "the connection was lost" };
+const LOST_CODE = 1006;
+const TOO_SLOW_CODE = 4008;
+
+/** The close code that says over a WebSocket what an HTTP refusal says by its status. */
+const REFUSALS = new Map([
+  [400, 4002],
+  [401, 4001],
+  [403, 4003],
+  [422, 4002],
+  [429, 4029],
+  [503, 1013],
+]);
+
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MOST_MS = 30_000;
 
 /**
  * Full jitter: anywhere between 0 and a ceiling that doubles with each failed attempt.
@@ -116,7 +298,10 @@ export function reconnectDelay(attempt, random = Math.random) {
   return random() * Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 16));
 }
 
-/** The moment at which a JWT expires, in milliseconds since 1970, or null where it cannot be read. */
+/**
+ * The moment at which a JWT expires, in milliseconds since 1970, or null where it cannot be read.
+ * @param {string} token
+ */
 function tokenExpiry(token) {
   try {
     const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
@@ -127,17 +312,111 @@ function tokenExpiry(token) {
   }
 }
 
+const FALLBACK_AFTER = 3;
+const RETURN_FIRST_MS = 120_000;
+const RETURN_MOST_MS = 1_800_000;
+
 /**
- * The WebSocket transport. A transport is a function that opens a connection to `url`, makes the
- * wish of `hello()` (the `connect` message) known to the server in its own way, calls
- * `handlers.received(text)` per message and `handlers.closed(code)` once, and returns
- * `{send(message), close()}`.
+ * Which transport to try next: WebSocket, unless it fails repeatedly without ever becoming live, as
+ * behind a proxy that lets no upgrade through; then SSE, until it is time to try WebSocket again.
+ * Pure: `now` is milliseconds since 1970.
  */
-export function openWebSocket(url, hello, handlers) {
-  const socket = new WebSocket(url, "tallywire.v1");
-  socket.addEventListener("open", () => socket.send(JSON.stringify(hello())));
+class TransportChoice {
+  /** @type {TransportName} */
+  next = "websocket";
+  /** When WebSocket is to be tried again, milliseconds since 1970. */
+  returnAt = 0;
+  #failures = 0;
+  #returnAfterMs = RETURN_FIRST_MS;
+
+  /** @param {TransportName} name it became live */
+  worked(name) {
+    this.next = name;
+    this.#failures = 0;
+    if (name === "websocket") this.#returnAfterMs = RETURN_FIRST_MS;
+  }
+
+  /**
+   * @param {TransportName} name it ended before it was live, and nobody said why
+   * @param {number} now
+   */
+  failed(name, now) {
+    // Where SSE fails too, the server is away, and nothing was learnt about WebSockets.
+    this.#failures = name === "websocket" ? this.#failures + 1 : 0;
+    this.next = this.#failures >= FALLBACK_AFTER ? "sse" : "websocket";
+    this.returnAt = now + this.#returnAfterMs;
+  }
+
+  /** @param {number} now WebSocket was tried again, and in vain */
+  returnFailed(now) {
+    this.#returnAfterMs = Math.min(this.#returnAfterMs * 2, RETURN_MOST_MS);
+    this.returnAt = now + this.#returnAfterMs;
+  }
+
+  /** @param {number} now the network is another: what was learnt of the old one need not hold */
+  networkChanged(now) {
+    this.#returnAfterMs = RETURN_FIRST_MS;
+    this.returnAt = now;
+  }
+}
+
+/**
+ * Reads an event stream (HTML standard, section 9.2.6) from its text, however it is cut up.
+ */
+export class EventStreamParser {
+  #rest = "";
+  #afterReturn = false;
+  #type = "";
+  #data = "";
+  #id = "";
+
+  /**
+   * @param {string} text the next characters
+   * @returns {{type: string, data: string, id: string}[]} the events that they complete
+   */
+  push(text) {
+    const events = [];
+    if (this.#afterReturn && text) {
+      this.#afterReturn = false;
+      if (text[0] === "\n") text = text.slice(1);
+    }
+    const lines = (this.#rest + text).split(/\r\n|\r|\n/);
+    this.#rest = /** @type {string} */ (lines.pop());
+    // A line feed that belongs to a carriage return may still be on its way.
+    if (text.endsWith("\r")) this.#afterReturn = true;
+    for (const line of lines) {
+      if (line) this.#field(line);
+      else if (this.#data) events.push(this.#event());
+      else this.#type = "";
+    }
+    return events;
+  }
+
+  /** @param {string} line */
+  #field(line) {
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (name === "event") this.#type = value;
+    else if (name === "data") this.#data += `${value}\n`;
+    else if (name === "id" && !value.includes("\0")) this.#id = value;
+  }
+
+  #event() {
+    const event = { type: this.#type || "message", data: this.#data.slice(0, -1), id: this.#id };
+    this.#type = this.#data = "";
+    return event;
+  }
+}
+
+/** @type {Transport} */
+export function openWebSocket(address, hello, handlers) {
+  const socket = new WebSocket(address, "tallywire.v1");
+  socket.addEventListener("open", () => {
+    socket.send(JSON.stringify({ type: "connect", ...hello() }));
+  });
   socket.addEventListener("message", (event) => handlers.received(event.data));
-  socket.addEventListener("close", (event) => handlers.closed(event.code));
+  socket.addEventListener("close", ({ code }) => handlers.closed({ code }));
   return {
     send: (message) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -146,530 +425,1313 @@ export function openWebSocket(url, hello, handlers) {
   };
 }
 
-/** The `/ws` address of the server that this page came from. */
-function ownAddress() {
-  const address = new URL("/ws", location.href);
-  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  return address.href;
+/** @type {Transport} */
+export function openEventStream(address, hello, handlers) {
+  const ending = new AbortController();
+  readEventStream(address, hello(), handlers.received, ending.signal).then(
+    handlers.closed,
+    () => handlers.closed({ code: LOST_CODE }),
+  );
+  return { close: () => ending.abort() };
 }
 
-/** An account's BALANCE as shown, with `proof`: how far it has been checked. */
+/**
+ * @param {string} address
+ * @param {Hello} hello
+ * @param {(text: string) => void | Promise<void>} received
+ * @param {AbortSignal} signal
+ * @returns {Promise<Ending>}
+ */
+async function readEventStream(address, hello, received, signal) {
+  const query = new URLSearchParams({ streams: hello.streams.join(","), mode: hello.mode });
+  for (const [name, value] of Object.entries(hello.filter ?? {})) query.set(`filter.${name}`, value);
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "text/event-stream", Authorization: `Bearer ${hello.token}` };
+  if (hello.resume) headers["Last-Event-ID"] = `${hello.resume.epoch}:${hello.resume.position}`;
+  const answer = await fetch(`${address}?${query}`, { headers, signal, cache: "no-store" });
+  if (!answer.ok) return refusal(answer);
+  if (!answer.body || contentType(answer) !== "text/event-stream") return { code: LOST_CODE };
+
+  const reader = answer.body.getReader();
+  const decoder = new TextDecoder();
+  const parser = new EventStreamParser();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return { code: LOST_CODE };
+    for (const event of parser.push(decoder.decode(value, { stream: true }))) {
+      if (event.type === "close") return { code: JSON.parse(event.data).code };
+      await received(event.data);
+    }
+  }
+}
+
+/** @param {Response} answer */
+function contentType(answer) {
+  return answer.headers.get("Content-Type")?.split(";")[0].trim().toLowerCase();
+}
+
+/**
+ * The ending that a refused request is. One that is no PROBLEM is not the server's: something in
+ * between answered in its place.
+ * @param {Response} answer
+ * @returns {Promise<Ending>}
+ */
+async function refusal(answer) {
+  const code = REFUSALS.get(answer.status);
+  if (!code || contentType(answer) !== "application/problem+json") return { code: LOST_CODE };
+  const { detail, title } = await answer.json();
+  return { code, words: detail ?? title, retryAfterMs: retryAfterMs(answer) };
+}
+
+/**
+ * `Retry-After` in milliseconds (RFC 9110, section 10.2.3), 0 where it says nothing.
+ * @param {Response} answer
+ */
+function retryAfterMs(answer) {
+  const after = answer.headers.get("Retry-After") ?? "";
+  if (/^[0-9]+$/.test(after)) return Number(after) * 1000;
+  return Math.max(Date.parse(after) - Date.now(), 0) || 0;
+}
+
+/**
+ * The addresses of the server that `url` names: by its root, or by its `/ws`.
+ * @param {string | URL | undefined} url
+ * @returns {Record<TransportName, string>}
+ */
+function addressesOf(url) {
+  const page = globalThis.location?.href;
+  if (url === undefined && !page) throw new TypeError("there is no page, so `url` has to be given");
+  const root = new URL(url ?? "/", page);
+  root.pathname = root.pathname.replace(/\/?(ws)?$/, "/");
+  const secure = root.protocol === "https:" || root.protocol === "wss:";
+  const under = (/** @type {string} */ path, /** @type {string} */ protocol) => {
+    const address = new URL(path, root);
+    address.protocol = protocol;
+    return address.href;
+  };
+  return {
+    websocket: under("ws", secure ? "wss:" : "ws:"),
+    sse: under("v1/stream", secure ? "https:" : "http:"),
+  };
+}
+
+/** What came does not go on from what is known; the message says how. */
+class Gap extends Error {}
+
+/**
+ * How far everything has come: the cursor, own messages that are ahead of it, and what a replay
+ * still owes. Pure.
+ */
+class Progress {
+  /** @type {Readonly<Cursor> | null} */
+  cursor = null;
+  #applied = 0;
+  /** @type {{left: number, to: number, last: number} | null} */
+  #replay = null;
+
+  /** Everything begins afresh: until the last init there is no cursor. */
+  forget() {
+    this.cursor = null;
+    this.#applied = 0;
+    this.#replay = null;
+  }
+
+  /**
+   * A resume was accepted.
+   * @param {ClientEvents["resumed"]} resumed
+   * @param {Cursor | null} asked
+   */
+  resume({ epoch, from, to, count }, asked) {
+    checkWhole(from, to, count);
+    if (epoch !== asked?.epoch || from !== asked.position) {
+      throw new Gap("the stream goes on from another position than was asked for");
+    }
+    this.#replay = { left: count, to, last: from };
+  }
+
+  /**
+   * Takes note of an own message; whether it is new, else it is a duplicate.
+   * @param {{epoch: string, position: number, replayed?: boolean}} message
+   */
+  admit({ epoch, position, replayed = false }) {
+    checkWhole(position);
+    const { position: cursor } = this.#of(epoch);
+    this.#count(position, replayed);
+    return position > Math.max(this.#applied, cursor);
+  }
+
+  /**
+   * Whether a message for the range (from, to] is new, else it is a duplicate.
+   * @param {{epoch: string, from: number, to: number}} message
+   * @param {boolean} own whether it is about the user's own accounts
+   */
+  admitRange({ epoch, from, to }, own) {
+    checkWhole(from, to);
+    const { position: cursor } = this.#of(epoch);
+    if (to <= (own ? Math.max(this.#applied, cursor) : cursor)) return false;
+    if (from > cursor) throw new Gap(`positions ${cursor + 1} to ${from} did not come`);
+    return true;
+  }
+
+  /** @param {number} position an own message of it was applied; the cursor may still be below */
+  applied(position) {
+    this.#applied = Math.max(this.#applied, position);
+  }
+
+  /**
+   * Everything up to `position` has come. The cursor never goes back.
+   * @param {string} epoch
+   * @param {number} position
+   */
+  moveTo(epoch, position) {
+    checkWhole(position);
+    this.#owesNothingAt(position);
+    if (this.cursor?.epoch === epoch && position <= this.cursor.position) return;
+    this.cursor = Object.freeze({ epoch, position });
+  }
+
+  /** @param {string} epoch of a message that goes on from the cursor */
+  checkEpoch(epoch) {
+    this.#of(epoch);
+  }
+
+  /** @param {string} epoch */
+  #of(epoch) {
+    if (!this.cursor) throw new Gap("a message came before the balances");
+    if (this.cursor.epoch !== epoch) throw new Gap("a message of another epoch came");
+    return this.cursor;
+  }
+
+  /**
+   * @param {number} position
+   * @param {boolean} replayed
+   */
+  #count(position, replayed) {
+    const replay = this.#replay;
+    if (!replay) return;
+    if (replayed && position > replay.last) {
+      replay.last = position;
+      replay.left -= 1;
+    }
+    this.#owesNothingAt(position);
+  }
+
+  /** @param {number} position */
+  #owesNothingAt(position) {
+    const replay = this.#replay;
+    if (!replay || position < replay.to) return;
+    if (replay.left > 0) throw new Gap(`${replay.left} replayed messages did not come`);
+    this.#replay = null;
+  }
+}
+
+/** @param {number[]} numbers */
+function checkWhole(...numbers) {
+  if (!numbers.every(Number.isSafeInteger)) throw new Gap("a position cannot be read");
+}
+
+/** The heads of one resume; the server takes messages of up to 64 KiB. */
+const HEADS_MOST_BYTES = 32_768;
+
+/**
+ * The accounts of one user: what is known of each, how far it is proven, and the heads that a
+ * resume has to name. It holds what comes against what it knows; no I/O but the hashing.
+ */
+class AccountBook {
+  /** @type {Map<string, Account>} */
+  accounts = new Map();
+  /** @type {boolean} */
+  #verify;
+  /** @type {string | null} */
+  #userId = null;
+  /** @type {string | null} */
+  #epoch = null;
+  /** @type {Map<string, Head>} as at the cursor, in the order of their last change */
+  #heads = new Map();
+  /** @type {(Head & {position: number, account: string})[]} of what the cursor has not covered */
+  #ahead = [];
+
+  /** @param {boolean} verify whether to check digests */
+  constructor(verify) {
+    this.#verify = verify;
+  }
+
+  /** What is known counts no more: the next snapshot is taken as it comes. */
+  forget() {
+    this.#epoch = null;
+  }
+
+  /** Whether every account fits what came for it. */
+  get isSound() {
+    return ![...this.accounts.values()].some(({ proof }) => proof.state === "broken");
+  }
+
+  /** The heads to resume with, those that changed last where not all can be named. */
+  heads() {
+    /** @type {Record<string, Head>} */
+    const named = {};
+    let bytes = 0;
+    for (const [account, head] of [...this.#heads].reverse()) {
+      bytes += new TextEncoder().encode(account).length + 110;
+      if (bytes > HEADS_MOST_BYTES) break;
+      named[account] = head;
+    }
+    return named;
+  }
+
+  /**
+   * Takes over a snapshot, held against what was known of the same user in the same epoch.
+   * @param {{epoch: string, position: number, user_id: string, balances: Balance[]}} snapshot
+   * @param {boolean} keepsHeads whether the cursor stays below the snapshot for now
+   * @returns {Account[]} accounts that do not fit what was known
+   */
+  replace({ epoch, position, user_id: userId, balances }, keepsHeads) {
+    const comparable = epoch === this.#epoch && userId === this.#userId;
+    const before = comparable ? this.accounts : new Map();
+    const after = new Map(
+      balances.map((balance) => [balance.account, this.#taken(before.get(balance.account), balance)]),
+    );
+    for (const [name, known] of before) {
+      if (!after.has(name)) after.set(name, broken(known, known.proof.entries, "the account is gone"));
+    }
+    if (!keepsHeads) {
+      this.#heads.clear();
+      this.#ahead = [];
+    }
+    this.#epoch = epoch;
+    this.#userId = userId;
+    this.accounts = after;
+    this.#note(position, [...after.values()]);
+    return [...after.values()].filter(({ proof }) => proof.state === "broken");
+  }
+
+  /**
+   * The accounts that `update` touches, as they are after it; nothing is changed yet.
+   * @param {Update} update
+   */
+  async after(update) {
+    if (update.user_id !== this.#userId) throw new Gap("an update of another user came");
+    return Promise.all(update.changes.map(async (change) => {
+      const { amount, held_change, balance_before, alert, ...balance } = change;
+      const proof = await this.#prove(this.accounts.get(change.account), change, update);
+      return shown(balance, proof);
+    }));
+  }
+
+  /**
+   * Puts `accounts`, as they are at `position`, in place of what was known of them.
+   * @param {number} position
+   * @param {Account[]} accounts
+   * @returns {Account[]} those that do not fit, and did until now
+   */
+  put(position, accounts) {
+    const newly = accounts.filter(({ account, proof }) => (
+      proof.state === "broken" && this.accounts.get(account)?.proof.state !== "broken"
+    ));
+    for (const account of accounts) this.accounts.set(account.account, account);
+    this.#note(position, accounts);
+    return newly;
+  }
+
+  /**
+   * The accounts that a message of mode "latest" brings; nothing is changed yet.
+   * @param {Balance[]} balances
+   */
+  latest(balances) {
+    return balances.map((balance) => {
+      const known = this.accounts.get(balance.account);
+      if (known?.proof.state === "broken") return shown(balance, known.proof);
+      return this.#taken(known, balance);
+    });
+  }
+
+  /** @param {number} position the cursor has come to it */
+  cover(position) {
+    const beyond = this.#ahead.findIndex((head) => head.position > position);
+    const covered = this.#ahead.splice(0, beyond < 0 ? this.#ahead.length : beyond);
+    for (const { account, seq, digest } of covered) {
+      this.#heads.delete(account);
+      this.#heads.set(account, { seq, digest });
+    }
+  }
+
+  /**
+   * @param {number} position
+   * @param {Account[]} accounts
+   */
+  #note(position, accounts) {
+    for (const { account, seq, digest, proof } of accounts) {
+      if (proof.state !== "broken") this.#ahead.push({ position, account, seq, digest });
+    }
+  }
+
+  /**
+   * `balance` as the server gave it, held against the same account as it was known.
+   * @param {Account | undefined} known
+   * @param {Balance} balance
+   */
+  #taken(known, balance) {
+    checkBalance(balance);
+    const trusted = known && known.proof.state !== "broken" ? known : null;
+    if (trusted && balance.seq === trusted.seq) {
+      const { digest, balance: money, held } = trusted;
+      if (balance.digest === digest && balance.balance === money && balance.held === held) {
+        return shown(balance, trusted.proof);
+      }
+    }
+    if (trusted && balance.seq <= trusted.seq) {
+      return broken(balance, trusted.proof.entries, `entry ${balance.seq} is not the one known`);
+    }
+    return shown(balance, this.#verify
+      ? { state: "snapshot", entries: 0, words: `taken over at entry ${balance.seq}` }
+      : { state: "unchecked", entries: 0, words: UNCHECKED });
+  }
+
+  /**
+   * The proof of an account after `change`. What is broken stays so until a fresh snapshot.
+   * @param {Account | undefined} known
+   * @param {Change} change
+   * @param {Update} update
+   * @returns {Promise<Proof>}
+   */
+  async #prove(known, change, update) {
+    if (known?.proof.state === "broken") return known.proof;
+    const entries = (known?.proof.entries ?? 0) + 1;
+    const words = await this.#contradiction(known, change, update.transaction_id);
+    if (words) return { state: "broken", entries, words };
+    if (!this.#verify) return { state: "unchecked", entries, words: UNCHECKED };
+    return { state: "verified", entries, words: `${entries} checked, up to entry ${change.seq}` };
+  }
+
+  /**
+   * Why `change` cannot follow `known`, in words, or null where it does.
+   * @param {Account | undefined} known
+   * @param {Change} change
+   * @param {string} transactionId
+   */
+  async #contradiction(known, change, transactionId) {
+    try {
+      const words = contradiction(known, change);
+      if (words || !this.#verify) return words;
+      const digest = await entryDigest(known?.digest ?? FIRST_DIGEST, change, transactionId);
+      return digest === change.digest ? null : `entry ${change.seq}: the digest does not fit`;
+    } catch (error) {
+      return `entry ${change.seq} cannot be read: ${messageOf(error)}`;
+    }
+  }
+}
+
+const UNCHECKED = "digests cannot be checked here";
+
+/**
+ * @param {Balance} balance
+ * @param {Proof} proof
+ * @returns {Account}
+ */
 function shown(balance, proof) {
   return Object.freeze({ ...balance, proof: Object.freeze(proof) });
 }
 
 /**
- * Why `change` cannot follow `known`, in words, or null where it does.
- * @param {object | undefined} known the account so far, undefined where it had no entry
+ * @param {Balance} balance
+ * @param {number} entries
+ * @param {string} words
+ */
+function broken(balance, entries, words) {
+  return shown(balance, { state: "broken", entries, words });
+}
+
+/** @param {unknown} error */
+function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * @param {Balance} balance
+ * @throws {Gap} where it cannot be shown
+ */
+function checkBalance({ account, scale, seq, digest, balance, held }) {
+  const readable = typeof account === "string" && Number.isSafeInteger(seq) && DIGEST.test(digest);
+  if (!readable) throw new Gap(`the balance of ${account} cannot be read`);
+  minorUnits(balance, scale);
+  minorUnits(held, scale);
+}
+
+/**
+ * Why `change` cannot follow `known` by its numbers, in words, or null where it does.
+ * @param {Account | undefined} known the account so far, undefined where it had no entry
+ * @param {Change} change
+ * @throws {RangeError} where an amount cannot be read
  */
 function contradiction(known, change) {
-  const units = (object, name) => minorUnits(object[name], change.scale);
-  const expected = (known?.seq ?? 0) + 1;
-  if (change.seq !== expected) return `entry ${change.seq} came where ${expected} was due`;
-  const balance = known ? units(known, "balance") : 0n;
-  const held = known ? units(known, "held") : 0n;
-  if (units(change, "balance") !== balance + units(change, "amount")) {
-    return `entry ${change.seq}: the balance does not follow from the one before`;
+  const { scale, seq } = change;
+  const due = (known?.seq ?? 0) + 1;
+  if (seq !== due) return `entry ${seq} came where ${due} was due`;
+  const balance = minorUnits(change.balance, scale);
+  const held = minorUnits(change.held, scale);
+  const before = known ? minorUnits(known.balance, known.scale) : 0n;
+  const heldBefore = known ? minorUnits(known.held, known.scale) : 0n;
+  if (minorUnits(change.balance_before, scale) !== before
+    || balance !== before + minorUnits(change.amount, scale)) {
+    return `entry ${seq}: the balance does not follow from the one before`;
   }
-  if (units(change, "held") !== held + units(change, "held_change")) {
-    return `entry ${change.seq}: the held amount does not follow from the one before`;
+  if (held !== heldBefore + minorUnits(change.held_change, scale)) {
+    return `entry ${seq}: the held amount does not follow from the one before`;
   }
-  if (
-    change.available !== null && // null in debit books
-    units(change, "available") !== units(change, "balance") - units(change, "held")
-  ) {
-    return `entry ${change.seq}: available is not balance less held`;
+  // Debit books have nothing available.
+  if (change.available !== null && minorUnits(change.available, scale) !== balance - held) {
+    return `entry ${seq}: available is not balance less held`;
   }
   return null;
 }
 
-export class TallywireClient extends EventTarget {
-  #options;
-  #status = Object.freeze({ state: "idle", words: "not connected" });
-  #cursor = null;
-  #accounts = new Map();
-  #heads = new Map(); // as at the cursor, which is what a resume must name
-  #headsAhead = []; // of updates that a monitor message has not covered yet
-  #lastUpdate = 0; // highest position of an own update that was applied
-  #parts = [];
-  #replay = null;
-  #connection = null;
-  #attempt = 0;
-  #refusedTokens = 0;
-  #token = null;
-  #restartAfterMs = null;
-  #tail = Promise.resolve();
-  #timers = new Map();
-  #requests = 0;
+const INBOX_MOST = 20_000;
 
-  /**
-   * @param {object} options
-   * @param {string | (request: {fresh: boolean}) => string | Promise<string>} options.token a JWT,
-   *   or where to get one; `fresh` asks for a new one. An error with `retry: false` stops.
-   * @param {string} [options.url] the server's `/ws`; by default this page's own server
-   * @param {string[]} [options.streams] of "balances", "prices", "monitor"
-   * @param {"every" | "latest"} [options.mode]
-   * @param {object} [options.filter] for the monitor stream
-   * @param {boolean} [options.verify] whether to check digests (default: where WebCrypto is there)
-   * @param {() => number} [options.random]
-   * @param {typeof openWebSocket} [options.transport]
-   */
-  constructor(options) {
-    super();
-    this.#options = {
-      streams: ["balances"],
-      mode: "every",
-      filter: null,
-      verify: Boolean(globalThis.crypto?.subtle),
-      random: Math.random,
-      transport: openWebSocket,
-      ...options,
-    };
-    this.#options.url ??= ownAddress();
+/**
+ * Hands items on one after the other, each once the one before it is done.
+ * @template Item
+ */
+class Inbox {
+  /** @type {Item[]} */
+  #waiting = [];
+  /** @type {Promise<void> | null} */
+  #draining = null;
+  #handle;
+
+  /** @param {(item: Item) => void | Promise<void>} handle it does not throw */
+  constructor(handle) {
+    this.#handle = handle;
+  }
+
+  /** How many wait. */
+  get length() {
+    return this.#waiting.length;
   }
 
   /**
-   * `{state, words, …}`, the state one of `idle`, `connecting`, `connected`, `waiting` (with
-   * `retryAt`, milliseconds since 1970) and `stopped` (with `code`); it does not go on by itself
-   * from `stopped`.
+   * @param {Item} item
+   * @returns {Promise<void>} done once all that came so far is
    */
+  push(item) {
+    this.#waiting.push(item);
+    return this.#draining ??= this.#drain();
+  }
+
+  async #drain() {
+    while (this.#waiting.length) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      for (const item of batch) await this.#handle(item);
+    }
+    this.#draining = null;
+  }
+}
+
+const LOOK_EVERY_MS = 5_000;
+const JUMP_MS = 10_000;
+
+/**
+ * Actions at moments of the wall clock, which goes on while the machine sleeps, when timers do not.
+ */
+class Alarms {
+  /** @type {Map<string | symbol, {at: number, action: () => void}>} */
+  #alarms = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #expected = 0;
+  #jumped;
+
+  /** @param {() => void} jumped the clock has jumped, so this machine has perhaps slept */
+  constructor(jumped) {
+    this.#jumped = jumped;
+  }
+
+  /**
+   * @param {string | symbol} name an alarm of that name is replaced
+   * @param {number} milliseconds from now
+   * @param {() => void} action
+   */
+  set(name, milliseconds, action) {
+    const at = Date.now() + Math.max(milliseconds, 0);
+    this.#alarms.set(name, { at, action });
+    if (this.#timer === undefined || at < this.#expected) this.#plan();
+  }
+
+  /** @param {string | symbol} name */
+  clear(name) {
+    this.#alarms.delete(name);
+  }
+
+  /** No alarm is left, and no timer. */
+  stop() {
+    this.#alarms.clear();
+    this.#plan();
+  }
+
+  #plan() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#alarms.size === 0) return;
+    const now = Date.now();
+    const first = Math.min(...[...this.#alarms.values()].map(({ at }) => at));
+    this.#expected = Math.min(Math.max(first, now), now + LOOK_EVERY_MS);
+    this.#timer = setTimeout(() => this.#look(), this.#expected - now);
+  }
+
+  #look() {
+    this.#timer = undefined;
+    const late = Date.now() - this.#expected;
+    if (late < -JUMP_MS) for (const alarm of this.#alarms.values()) alarm.at += late;
+    if (Math.abs(late) > JUMP_MS) this.#jumped();
+    for (const name of [...this.#alarms.keys()]) {
+      const alarm = this.#alarms.get(name);
+      if (!alarm || alarm.at > Date.now()) continue;
+      this.#alarms.delete(name);
+      alarm.action();
+    }
+    if (this.#timer === undefined) this.#plan();
+  }
+}
+
+/**
+ * Listens to what a page or worker is told of its life and its network; what there is not (most of
+ * it in Node) is not listened to.
+ * @param {{woken: () => void, online: () => void, asleep: () => void, awake: () => void}} actions
+ * @returns {() => void} ends it
+ */
+function watchSurroundings({ woken, online, asleep, awake }) {
+  const ending = new AbortController();
+  const on = (
+    /** @type {EventTarget | undefined} */ target,
+    /** @type {string} */ name,
+    /** @type {(event: Event) => void} */ action,
+  ) => target?.addEventListener?.(name, action, { signal: ending.signal });
+  on(globalThis, "online", online);
+  on(globalThis, "offline", woken);
+  on(globalThis, "pagehide", asleep);
+  on(globalThis, "pageshow", awake);
+  const { document } = globalThis;
+  on(document, "freeze", asleep);
+  on(document, "resume", awake);
+  on(document, "visibilitychange", () => { if (!isHidden()) woken(); });
+  return () => ending.abort();
+}
+
+function isHidden() {
+  return globalThis.document?.visibilityState === "hidden";
+}
+
+/** One connection of the client, from its opening to its end. */
+class Connection {
+  /** @type {ReturnType<Transport> | null} */
+  transport = null;
+  /** @type {Cursor | null} where it asked to go on */
+  resume = null;
+  /** @type {number | null} */
+  liveSince = null;
+  heardAt = Date.now();
+  /** @type {any[]} the parts of an init whose last one has not come yet */
+  parts = [];
+  /** @type {number | null} how long the server asked to stay away */
+  restartAfterMs = null;
+
+  /**
+   * @param {TransportName} name
+   * @param {(connection: Connection, item: {text: string} | {ending: Ending}) => void | Promise<void>}
+   *   handle
+   */
+  constructor(name, handle) {
+    this.name = name;
+    /** @type {Inbox<{text: string} | {ending: Ending}>} */
+    this.inbox = new Inbox((item) => handle(this, item));
+  }
+}
+
+const STABLE_AFTER_MS = 10_000;
+const FIRST_WITHIN_MS = 15_000;
+const SILENT_AFTER_MS = 40_000; // the server sends a heartbeat every 15 s
+const HEARTBEAT_LATE_MS = 20_000;
+const ANSWER_WITHIN_MS = 5_000;
+const PING_EVERY_MS = 15_000;
+const TOKEN_WITHIN_MS = 30_000;
+const REFRESH_LEAST_MS = 1_000;
+const REFUSED_TOKENS_MOST = 3;
+
+/** What a stream begins with. */
+const BEGINNINGS = new Set(["resumed", "user_balance_init", "admin_monitor_init", "heartbeat"]);
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {string | ((request: {fresh: boolean}) => string | Promise<string>)} token a JWT, or
+ *   where to get one; `fresh` asks for a new one. An error with `retry: false` stops the client.
+ * @property {string | URL} [url] the server, by its root or by its `/ws`; by default this page's own
+ * @property {("balances" | "prices" | "monitor")[]} [streams] by default `["balances"]`
+ * @property {"every" | "latest"} [mode] every change by itself, or accounts as they are when the
+ *   connection has room
+ * @property {Record<string, string>} [filter] of the monitor stream
+ * @property {boolean} [verify] whether to check digests; by default where WebCrypto is there
+ * @property {() => number} [random] in [0, 1)
+ * @property {Record<TransportName, Transport>} [transports]
+ */
+
+/** Follows the server as one user; see the head of this file. */
+export class TallywireClient extends EventTarget {
+  /** @type {ClientOptions["token"]} */
+  #provider;
+  #addresses;
+  #wanted;
+  #random;
+  #transports;
+  /** @type {Readonly<Status>} */
+  #status = Object.freeze({ state: "idle", words: "not connected", transport: null });
+  #book;
+  #progress = new Progress();
+  #choice = new TransportChoice();
+  #alarms = new Alarms(() => this.wake());
+  /** @type {(() => void) | null} */
+  #unwatch = null;
+  #asleep = false;
+  /** @type {Connection | null} */
+  #connection = null;
+  /** @type {Connection | null} opened beside the connection, to take its place once it is live */
+  #successor = null;
+  #attempt = 0;
+  #token = "";
+  #wantsFreshToken = false;
+  #refusedTokens = 0;
+  #serverAheadMs = 0;
+  /** @type {number | null} */
+  #latency = null;
+  #pings = 0;
+  /** @type {{id: number, at: number, urgent: boolean} | null} a ping that is not answered yet */
+  #pinged = null;
+
+  /** @param {ClientOptions} options */
+  constructor({
+    token,
+    url,
+    streams = ["balances"],
+    mode = "every",
+    filter,
+    verify = Boolean(globalThis.crypto?.subtle),
+    random = Math.random,
+    transports = { websocket: openWebSocket, sse: openEventStream },
+  }) {
+    super();
+    if (verify && !globalThis.crypto?.subtle) {
+      throw new TypeError("digests need WebCrypto: HTTPS or a loopback host");
+    }
+    this.#provider = token;
+    this.#addresses = addressesOf(url);
+    this.#wanted = { streams, mode, ...(filter && streams.includes("monitor") && { filter }) };
+    this.#random = random;
+    this.#transports = transports;
+    this.#book = new AccountBook(verify);
+  }
+
+  /** Where the client stands. */
   get status() {
     return this.#status;
   }
 
-  /** `{epoch, position}` up to which everything was received, or null before the first init. */
+  /** What carries the connection, null where there is none. */
+  get transport() {
+    return this.#status.transport;
+  }
+
+  /** Milliseconds of the last round trip, null where none was measured: over SSE none is. */
+  get latency() {
+    return this.#latency;
+  }
+
+  /** Up to where everything was received, null before the first init. */
   get cursor() {
-    return this.#cursor;
+    return this.#progress.cursor;
   }
 
   /**
-   * Account name to BALANCE with `proof`: `{state, entries, words}`. States: `snapshot` (taken as
-   * the server gave it), `verified` (`entries` entries since then fit the chain), `broken` (one
-   * did not), `unchecked` (digests cannot be computed here).
+   * The user's accounts by name.
+   * @returns {ReadonlyMap<string, Account>}
    */
   get accounts() {
-    return this.#accounts;
+    return this.#book.accounts;
+  }
+
+  /**
+   * @template {keyof ClientEvents} Name
+   * @overload
+   * @param {Name} type
+   * @param {(event: CustomEvent<ClientEvents[Name]>) => void} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * @overload
+   * @param {string} type
+   * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * As EventTarget's; here so that listeners know the type of `event.detail`.
+   * @param {string} type
+   * @param {any} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   */
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, listener, options);
   }
 
   /** Connects and stays connected until `close()` or a refusal that repeating cannot mend. */
   connect() {
-    if (this.#connection || this.#status.state === "waiting") return;
-    this.#attempt = 0;
-    this.#refusedTokens = 0;
-    this.#open(false);
+    if (!this.#connection && this.#status.state !== "waiting") this.#begin();
   }
 
-  /** Ends the connection for good; what was received stays readable. */
+  /** Ends the connection and all listening for good; what was received stays readable. */
   close() {
-    this.#abandon();
-    this.#setStatus({ state: "idle", words: "not connected" });
+    this.#end({ state: "idle", words: "not connected", transport: null });
   }
 
   /** Forgets what is known and takes a fresh snapshot, for example after a `mismatch`. */
   resync() {
-    this.#abandon();
-    this.#tail = this.#tail.then(() => this.#forget());
-    this.#open(false);
+    this.#progress.forget();
+    this.#book.forget();
+    this.#begin();
   }
 
   /** While waiting: tries now. While connected: makes sure that the server still answers. */
   wake() {
-    if (this.#status.state === "waiting") this.#open(false);
-    else if (this.#status.state === "connected") {
-      this.#send({ type: "ping", req_id: ++this.#requests });
-      this.#expectWithin(ANSWER_WITHIN_MS);
-    }
+    if (this.#status.state === "waiting") this.#open();
+    else if (this.#connection && this.#status.state === "connected") this.#probe(this.#connection);
   }
 
+  /** Cuts the connection as if the network had lost it; the client goes on as it would then. */
+  interrupt() {
+    if (this.#connection) this.#ended(this.#connection, { code: LOST_CODE });
+  }
+
+  /**
+   * @template {keyof ClientEvents} Name
+   * @param {Name} name
+   * @param {ClientEvents[Name]} detail
+   */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
+  /** @param {Status} status */
   #setStatus(status) {
     this.#status = Object.freeze(status);
-    this.#emit("status", { status: this.#status });
+    this.#emit("status", { status });
   }
 
-  #after(name, milliseconds, action) {
-    clearTimeout(this.#timers.get(name));
-    this.#timers.set(name, setTimeout(action, Math.min(Math.max(milliseconds, 0), TIMER_MOST_MS)));
+  #begin() {
+    this.#attempt = 0;
+    this.#refusedTokens = 0;
+    this.#asleep = false;
+    this.#unwatch ??= watchSurroundings({
+      woken: () => this.wake(),
+      online: () => this.#online(),
+      asleep: () => this.#sleep(),
+      awake: () => this.#awake(),
+    });
+    this.#open();
   }
 
-  #forget() {
-    this.#cursor = null;
-    this.#heads.clear();
-    this.#headsAhead = [];
-    this.#lastUpdate = 0;
-    this.#replay = null;
+  /** @param {Status} status */
+  #end(status) {
+    this.#leave();
+    this.#unwatch?.();
+    this.#unwatch = null;
+    this.#asleep = false;
+    this.#setStatus(status);
   }
 
-  #abandon() {
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
-    const connection = this.#connection;
-    this.#connection = null;
-    if (connection) {
-      connection.abandoned = true;
-      connection.transport?.close();
-    }
+  #leave() {
+    this.#alarms.stop();
+    const connections = [this.#connection, this.#successor];
+    this.#connection = this.#successor = null;
+    this.#latency = this.#pinged = null;
+    for (const connection of connections) connection?.transport?.close();
   }
 
-  // ---- connecting -------------------------------------------------------------------------
+  #online() {
+    this.#choice.networkChanged(Date.now());
+    if (this.#status.state === "connected") this.#planReturn();
+    this.wake();
+  }
 
-  async #open(fresh) {
-    this.#abandon();
-    const connection = { abandoned: false, transport: null, liveSince: null };
-    this.#connection = connection;
-    this.#restartAfterMs = null;
-    this.#parts = [];
-    this.#setStatus({ state: "connecting", words: "connecting" });
+  /** A page that may be kept for later must hold no connection. */
+  #sleep() {
+    if (this.#asleep) return;
+    this.#leave();
+    this.#asleep = true;
+    this.#setStatus({ state: "idle", words: "the page is not shown", transport: null });
+  }
+
+  #awake() {
+    if (this.#asleep) this.#begin();
+  }
+
+  async #open() {
+    this.#leave();
+    const connection = this.#connection = this.#newConnection(this.#choice.next);
+    this.#setStatus({ state: "connecting", words: "connecting", transport: connection.name });
     try {
-      this.#token = await this.#newToken(fresh);
+      const token = await this.#askToken(this.#wantsFreshToken || this.#tokenLeftMs() <= 0);
+      if (connection !== this.#connection) return;
+      this.#token = token;
+      this.#wantsFreshToken = false;
     } catch (error) {
-      if (connection.abandoned) return;
-      const words = error?.message || "no token could be had";
-      if (error?.retry === false) this.#stop(null, words);
-      else this.#retry({ retry: true, words });
+      if (connection !== this.#connection) return;
+      const words = messageOf(error) || "no token could be had";
+      const final = /** @type {{retry?: boolean} | null} */ (error)?.retry === false;
+      if (final) this.#stop(null, words);
+      else this.#retry(words, 0);
       return;
     }
-    await this.#tail; // what the last connection brought is part of the cursor
-    if (connection.abandoned) return;
-    const { transport, url } = this.#options;
-    connection.transport = transport(url, () => this.#firstMessage(), {
-      received: (text) => {
-        this.#tail = this.#tail.then(() => this.#receive(connection, text));
-      },
-      closed: (code) => {
-        if (!connection.abandoned) this.#tail.then(() => this.#closed(connection, code));
-      },
-    });
-    this.#expectWithin(SILENT_AFTER_MS);
+    this.#start(connection, "silence");
   }
 
-  async #newToken(fresh) {
-    const { token } = this.#options;
-    return typeof token === "function" ? token({ fresh }) : token;
+  /** @param {TransportName} name */
+  #newConnection(name) {
+    return new Connection(name, (connection, item) => (
+      "text" in item ? this.#receive(connection, item.text) : this.#ended(connection, item.ending)
+    ));
   }
 
-  #firstMessage() {
-    const { streams, mode, filter } = this.#options;
-    const message = { type: "connect", token: this.#token, streams, mode, req_id: ++this.#requests };
-    if (filter && streams.includes("monitor")) message.filter = filter;
-    if (this.#cursor) message.resume = { ...this.#cursor, heads: this.#namedHeads() };
-    return message;
-  }
-
-  #namedHeads() {
-    const heads = {};
-    let bytes = 0;
-    for (const [account, head] of [...this.#heads].reverse()) {
-      bytes += account.length + 110;
-      if (bytes > HEADS_MOST_BYTES) break;
-      heads[account] = head;
+  /**
+   * @param {Connection} connection
+   * @param {string} alarm the name of the one that minds its first message
+   */
+  #start(connection, alarm) {
+    const { name, inbox } = connection;
+    this.#alarms.set(alarm, FIRST_WITHIN_MS, () => this.#ended(connection, { code: LOST_CODE }));
+    try {
+      connection.transport = this.#transports[name](
+        this.#addresses[name],
+        () => this.#hello(connection),
+        {
+          received: (text) => {
+            if (inbox.length < INBOX_MOST) return inbox.push({ text });
+            // The rest comes again after the resume; so no backlog grows without bound.
+            return this.#ended(connection, { code: TOO_SLOW_CODE });
+          },
+          closed: (ending) => { inbox.push({ ending }); },
+        },
+      );
+    } catch (error) {
+      // There is no WebSocket here, or this page may not open that one.
+      this.#ended(connection, { code: LOST_CODE, words: messageOf(error) });
     }
-    return heads;
   }
 
-  #send(message) {
-    this.#connection?.transport?.send(message);
+  /**
+   * @param {Connection} connection
+   * @returns {Hello}
+   */
+  #hello(connection) {
+    const hello = { token: this.#token, ...this.#wanted };
+    if (!this.cursor || !this.#book.isSound) return hello;
+    connection.resume = this.cursor;
+    return { ...hello, resume: { ...this.cursor, heads: this.#book.heads() } };
   }
 
-  #expectWithin(milliseconds) {
-    const connection = this.#connection;
-    this.#after("silence", milliseconds, () => {
-      if (connection !== this.#connection) return;
-      this.#closed(connection, 1006);
-    });
+  /**
+   * Opens a connection beside the one that there is, which goes on until the new one is live.
+   * @param {TransportName} name
+   */
+  #replaceBy(name) {
+    if (this.#successor) return;
+    this.#successor = this.#newConnection(name);
+    this.#start(this.#successor, "successor");
   }
 
-  #closed(connection, code) {
-    if (connection.abandoned || connection !== this.#connection) return;
+  /** @param {Connection} successor it is live */
+  #succeed(successor) {
+    this.#alarms.clear("successor");
+    this.#alarms.clear("ping");
+    this.#connection?.transport?.close();
+    this.#connection = successor;
+    this.#successor = null;
+    this.#pinged = null;
+  }
+
+  /** @param {Connection} successor it ended before it was live; the connection goes on */
+  #dropSuccessor(successor) {
+    this.#alarms.clear("successor");
+    this.#successor = null;
+    successor.transport?.close();
+    if (successor.name === "sse") return this.#planRefresh();
+    this.#choice.returnFailed(Date.now());
+    return this.#planReturn();
+  }
+
+  #planReturn() {
+    if (this.#connection?.name !== "sse") return;
+    const milliseconds = this.#choice.returnAt - Date.now();
+    this.#alarms.set("return", milliseconds, () => this.#replaceBy("websocket"));
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {Ending} ending
+   */
+  #ended(connection, { code, retryAfterMs: afterMs = 0, words }) {
+    if (connection === this.#successor) return this.#dropSuccessor(connection);
+    if (connection !== this.#connection) return undefined;
     const rule = CLOSE_CODES[code] ?? LOST;
-    if (connection.liveSince !== null && Date.now() - connection.liveSince >= STABLE_AFTER_MS) {
-      this.#attempt = 0;
-    }
+    if (connection.liveSince === null) {
+      if (rule === LOST) this.#choice.failed(connection.name, Date.now());
+    } else if (Date.now() - connection.liveSince >= STABLE_AFTER_MS) this.#attempt = 0;
     if (rule.freshToken) {
+      this.#wantsFreshToken = true;
       this.#refusedTokens += 1;
-      const another = typeof this.#options.token === "function";
+      const another = typeof this.#provider === "function";
       if (!another || this.#refusedTokens >= REFUSED_TOKENS_MOST) {
-        this.#stop(code, rule.words);
-        return;
+        return this.#stop(code, words ?? rule.words);
       }
     }
-    if (!rule.retry) this.#stop(code, rule.words);
-    else this.#retry(rule);
+    if (!rule.retry) return this.#stop(code, words ?? rule.words);
+    const restart = connection.restartAfterMs;
+    if (restart !== null) return this.#retry(CLOSE_CODES[1012].words, restart);
+    return this.#retry(words ?? rule.words, Math.max(rule.atLeastMs ?? 0, afterMs));
   }
 
+  /**
+   * @param {number | null} code
+   * @param {string} words
+   */
   #stop(code, words) {
-    this.#abandon();
-    this.#setStatus({ state: "stopped", code, words });
+    this.#end({ state: "stopped", words, transport: null, code });
   }
 
-  #retry(rule) {
-    const restart = this.#restartAfterMs;
-    const jitter = reconnectDelay(this.#attempt, this.#options.random);
-    const delay = restart ?? (rule.atLeastMs ?? 0) + jitter;
+  /**
+   * @param {string} words
+   * @param {number} atLeastMs
+   */
+  #retry(words, atLeastMs) {
+    const delay = atLeastMs + reconnectDelay(this.#attempt, this.#random);
     this.#attempt += 1;
-    this.#abandon();
-    const words = restart === null ? rule.words : CLOSE_CODES[1012].words;
-    this.#setStatus({ state: "waiting", words, retryAt: Date.now() + delay });
-    this.#after("retry", delay, () => this.#open(Boolean(rule.freshToken)));
+    this.#leave();
+    const retryAt = Date.now() + delay;
+    this.#alarms.set("retry", delay, () => this.#open());
+    this.#setStatus({ state: "waiting", words, transport: null, retryAt });
   }
 
-  #live() {
-    if (this.#connection.liveSince === null) {
-      this.#connection.liveSince = Date.now();
+  /** @param {Connection} connection it has begun to tell what was asked for */
+  #live(connection) {
+    if (connection.liveSince === null) {
+      connection.liveSince = Date.now();
       this.#refusedTokens = 0;
+      this.#choice.worked(connection.name);
       this.#planRefresh();
+      this.#planReturn();
+      this.#keepPinging(connection);
     }
-    if (this.#status.state !== "connected") {
-      this.#setStatus({ state: "connected", words: "connected" });
+    const { state, transport } = this.#status;
+    if (state !== "connected" || transport !== connection.name) {
+      this.#setStatus({ state: "connected", words: "connected", transport: connection.name });
     }
+  }
+
+  /** @param {Connection} connection */
+  #keepPinging(connection) {
+    if (!connection.transport?.send) {
+      this.#latency = null;
+      return;
+    }
+    if (!isHidden()) this.#ping(connection, false);
+    this.#alarms.set("ping", PING_EVERY_MS, () => this.#keepPinging(connection));
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {boolean} urgent whether the connection counts as lost without an answer
+   */
+  #ping(connection, urgent) {
+    this.#pings += 1;
+    this.#pinged = { id: this.#pings, at: performance.now(), urgent };
+    connection.transport?.send?.({ type: "ping", req_id: this.#pings });
+  }
+
+  /** @param {Connection} connection */
+  #probe(connection) {
+    if (connection.transport?.send) {
+      if (this.#pinged?.urgent) return;
+      this.#ping(connection, true);
+      this.#expectWithin(connection, ANSWER_WITHIN_MS);
+    } else if (Date.now() - connection.heardAt > HEARTBEAT_LATE_MS) {
+      this.#ended(connection, { code: LOST_CODE });
+    }
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {number} milliseconds
+   */
+  #expectWithin(connection, milliseconds) {
+    this.#alarms.set("silence", milliseconds, () => this.#ended(connection, { code: LOST_CODE }));
+  }
+
+  /**
+   * @param {boolean} fresh
+   * @returns {Promise<string>}
+   */
+  async #askToken(fresh) {
+    const alarm = Symbol("token");
+    const late = new Promise((_, reject) => {
+      this.#alarms.set(alarm, TOKEN_WITHIN_MS, () => reject(new Error("no token came in time")));
+    });
+    const provider = this.#provider;
+    const given = typeof provider === "function" ? provider({ fresh }) : provider;
+    try {
+      const token = await Promise.race([given, late]);
+      if (typeof token !== "string" || !token) throw new Error("no token could be had");
+      return token;
+    } finally {
+      this.#alarms.clear(alarm);
+    }
+  }
+
+  /** How long the token is still valid by the server's clock; without end where it does not say. */
+  #tokenLeftMs(token = this.#token) {
+    return (tokenExpiry(token) ?? Infinity) - (Date.now() + this.#serverAheadMs);
   }
 
   #planRefresh() {
-    const expiry = tokenExpiry(this.#token ?? "");
-    if (expiry === null || typeof this.#options.token !== "function") return;
-    const early = Math.max((expiry - Date.now()) * 0.8, 1000);
-    this.#after("refresh", early, async () => {
-      const connection = this.#connection;
-      try {
-        const token = await this.#newToken(true);
-        if (connection !== this.#connection) return;
-        this.#token = token;
-        this.#send({ type: "refresh", token });
-        this.#planRefresh();
-      } catch {
-        // The server ends the session with 4001 and a fresh token is asked for then.
-      }
-    });
+    const left = this.#tokenLeftMs();
+    // What has expired already the server ends by itself.
+    if (left === Infinity || left <= 0 || typeof this.#provider !== "function") return;
+    this.#alarms.set("refresh", Math.max(left * 0.8, REFRESH_LEAST_MS), () => this.#refresh());
   }
 
-  // ---- receiving --------------------------------------------------------------------------
-
-  async #receive(connection, text) {
-    if (connection.abandoned) return;
-    this.#expectWithin(SILENT_AFTER_MS);
+  async #refresh() {
+    const connection = this.#connection;
+    let token = this.#token;
     try {
-      await this.#handle(JSON.parse(text));
-    } catch (error) {
-      console.error("tallywire: a message could not be used; taking a fresh snapshot", error);
-      if (connection.abandoned) return;
-      this.#forget();
-      this.#retry({ retry: true, words: "a message could not be understood" });
+      token = await this.#askToken(true);
+    } catch {
+      // The session goes on with the token that it has; there is time to ask again.
     }
+    if (!connection || connection !== this.#connection) return;
+    const isNewer = this.#tokenLeftMs(token) > this.#tokenLeftMs();
+    if (isNewer) this.#token = token;
+    if (isNewer && connection.transport?.send) connection.transport.send({ type: "refresh", token });
+    else if (isNewer) this.#replaceBy("sse");
+    this.#planRefresh();
   }
 
-  async #handle(message) {
-    switch (message.type) {
-      case "user_balance_init": return this.#balanceInit(message);
-      case "admin_monitor_init": return this.#monitorInit(message);
-      case "resumed": return this.#resumed(message);
-      case "balance_update": return this.#update(message);
-      case "balance_latest": return this.#latest(message);
-      case "trading_control_update": return this.#control(message);
-      case "admin_balance_monitor": return this.#monitor(message);
-      case "heartbeat": return this.#heartbeat(message);
-      case "prices": return this.#prices(message);
-      case "server_shutdown": this.#restartAfterMs = message.reconnect_after_ms; return undefined;
-      case "error": return this.#emit("refused", message);
-      default: return undefined;
+  /**
+   * @param {Connection} connection
+   * @param {string} text
+   */
+  async #receive(connection, text) {
+    if (connection !== this.#connection && connection !== this.#successor) return;
+    connection.heardAt = Date.now();
+    const before = this.cursor;
+    try {
+      const message = JSON.parse(text);
+      if (connection === this.#successor) {
+        if (!BEGINNINGS.has(message.type)) return;
+        this.#succeed(connection);
+      }
+      this.#expectWithin(connection, SILENT_AFTER_MS);
+      await this.#take(connection, message);
+    } catch (error) {
+      if (connection === this.#connection) this.#begunAfresh(error);
+      else this.#ended(connection, { code: LOST_CODE });
+      return;
     }
+    if (this.cursor && this.cursor !== before) this.#emit("cursor", this.cursor);
+  }
+
+  /**
+   * A message that cannot be used may be any message, so nothing that is known can be trusted.
+   * @param {unknown} error
+   */
+  #begunAfresh(error) {
+    const words = error instanceof Gap
+      ? error.message
+      : `a message could not be used: ${messageOf(error)}`;
+    this.#progress.forget();
+    this.#retry(words, 0);
+    this.#emit("mismatch", { account: null, seq: null, words });
   }
 
   get #monitoring() {
-    return this.#options.streams.includes("monitor");
+    return this.#wanted.streams.includes("monitor");
   }
 
+  /**
+   * @param {Connection} connection
+   * @param {any} message
+   * @returns {void | Promise<void>}
+   */
+  #take(connection, message) {
+    if (message.server_time) {
+      this.#serverAheadMs = (Date.parse(message.server_time) - Date.now()) || 0;
+    }
+    switch (message.type) {
+      case "user_balance_init": return this.#balanceInit(connection, message);
+      case "admin_monitor_init": return this.#monitorInit(connection, message);
+      case "resumed": return this.#resumed(connection, message);
+      case "balance_update": return this.#update(connection, message);
+      case "balance_latest": return this.#latest(message);
+      case "trading_control_update": return this.#control(message);
+      case "admin_balance_monitor": return this.#monitor(message);
+      case "heartbeat": return this.#heartbeat(connection, message);
+      case "prices": return this.#emit("prices", { prices: message.prices });
+      case "pong": return this.#pong(message);
+      case "server_shutdown": return this.#shutdown(connection, message);
+      case "error": return this.#emit("refused", message);
+      default: return undefined; // Later servers may say more than this client knows.
+    }
+  }
+
+  /**
+   * @param {string} epoch
+   * @param {number} position
+   */
   #moveTo(epoch, position) {
-    if (this.#cursor?.epoch === epoch && this.#cursor.position === position) return;
-    this.#cursor = Object.freeze({ epoch, position });
-    const covered = this.#headsAhead.findIndex((head) => head.position > position);
-    const settled = this.#headsAhead.splice(0, covered < 0 ? this.#headsAhead.length : covered);
-    for (const { account, seq, digest } of settled) {
-      this.#heads.delete(account); // so that they stay in the order of their last change
-      this.#heads.set(account, { seq, digest });
+    this.#progress.moveTo(epoch, position);
+    this.#book.cover(position);
+  }
+
+  /** @param {Account[]} accounts */
+  #tellBroken(accounts) {
+    for (const { account, seq, proof } of accounts) {
+      this.#emit("mismatch", { account, seq, words: proof.words });
     }
-    this.#emit("cursor", this.#cursor);
   }
 
-  /** Whether `message` belongs to what is known; else everything is taken afresh. */
-  #fits(message) {
-    if (this.#cursor && message.epoch === this.#cursor.epoch) return true;
-    this.#missed("a message of another epoch came");
-    return false;
+  /**
+   * @param {Connection} connection
+   * @param {any} message
+   */
+  #balanceInit(connection, message) {
+    const { epoch, position, reason, part, parts, control = null } = message;
+    if (part === 1) connection.parts = [];
+    if (part !== connection.parts.length + 1 || connection.parts[0]?.position !== (
+      part === 1 ? undefined : position
+    )) throw new Gap("a part of the balances did not come");
+    const isRepair = reason === "repair";
+    // Inits follow: until the last of them there is no cursor.
+    if (part === 1 && !isRepair) this.#progress.forget();
+    connection.parts.push(message);
+    if (part < parts) return;
+    const balances = connection.parts.flatMap((each) => each.balances);
+    connection.parts = [];
+    if (isRepair && !this.#progress.admit(message)) return this.#emit("duplicate", { position });
+
+    const misfits = this.#book.replace({ ...message, balances }, isRepair && this.#monitoring);
+    this.#progress.applied(position);
+    if (!this.#monitoring) this.#moveTo(epoch, position);
+    if (!this.#monitoring) this.#live(connection);
+    this.#tellBroken(misfits);
+    this.#emit("balances", { reason, position, control });
   }
 
-  #missed(words) {
-    this.#emit("mismatch", { account: null, seq: null, words });
-    this.#forget();
-    this.#retry({ retry: true, words });
-  }
-
-  #counted(message, epoch) {
-    if (!this.#replay || this.#replay.left === 0) return true;
-    if (message.replayed) {
-      this.#replay.left -= 1;
-      return true;
-    }
-    if (epoch === this.#cursor?.epoch && message.position > this.#replay.to) {
-      this.#missed(`${this.#replay.left} replayed messages did not come`);
-      return false;
-    }
-    return true;
-  }
-
-  #balanceInit(message) {
-    if (message.part === 1) this.#parts = [];
-    this.#parts.push(...message.balances);
-    if (message.part < message.parts) return;
-    const { epoch, position, reason } = message;
-    if (message.replayed && this.#replay?.left) this.#replay.left -= 1;
-    else if (reason !== "repair") this.#replay = null;
-    const before = reason === "repair" || epoch === this.#cursor?.epoch ? this.#accounts : new Map();
-    const accounts = new Map(
-      this.#parts.map((balance) => [balance.account, this.#taken(before.get(balance.account), balance)]),
-    );
-    this.#parts = [];
-    this.#accounts = accounts;
-    this.#lastUpdate = position;
-    const heads = [...accounts.values()].map(({ account, seq, digest }) => (
-      { position, account, seq, digest }
-    ));
-    if (reason === "repair" && this.#monitoring) this.#headsAhead.push(...heads);
-    else {
-      this.#heads = new Map();
-      this.#headsAhead = heads;
-      if (!this.#monitoring) this.#moveTo(epoch, position);
-    }
-    if (!this.#monitoring) this.#live();
-    this.#emit("balances", { reason, position, control: message.control ?? null });
-  }
-
-  /** `balance` as the server gave it, held against the same account as it was known. */
-  #taken(known, balance) {
-    const proof = this.#options.verify
-      ? { state: "snapshot", entries: 0, words: `taken over at entry ${balance.seq}` }
-      : { state: "unchecked", entries: 0, words: "digests cannot be checked here" };
-    const contradicts = known && known.proof.state !== "broken"
-      && (balance.seq < known.seq || (balance.seq === known.seq && balance.digest !== known.digest));
-    if (contradicts) {
-      Object.assign(proof, { state: "broken", words: `entry ${balance.seq} is not the one known` });
-      this.#emit("mismatch", { account: balance.account, seq: balance.seq, words: proof.words });
-    }
-    return shown(balance, proof);
-  }
-
-  #monitorInit(message) {
+  /**
+   * @param {Connection} connection
+   * @param {MonitorInit} message
+   */
+  #monitorInit(connection, message) {
     this.#moveTo(message.epoch, message.position);
-    this.#live();
+    this.#live(connection);
     this.#emit("monitor-init", { message });
   }
 
-  #resumed(message) {
-    this.#replay = { left: this.#options.mode === "every" ? message.count : 0, to: message.to };
-    this.#live();
+  /**
+   * @param {Connection} connection
+   * @param {ClientEvents["resumed"]} message
+   */
+  #resumed(connection, message) {
+    this.#progress.resume(message, connection.resume);
+    this.#live(connection);
     this.#emit("resumed", message);
   }
 
-  async #update(message) {
+  /**
+   * @param {Connection} connection
+   * @param {any} message
+   */
+  async #update(connection, message) {
     const { type, replayed = false, ...update } = message;
-    if (!this.#fits(message) || !this.#counted(message, update.epoch)) return;
-    if (update.position <= Math.max(this.#lastUpdate, this.#cursor.position)) {
-      this.#emit("duplicate", { position: update.position });
-      return;
-    }
-    for (const change of update.changes) {
-      const { amount, held_change, balance_before, alert, ...balance } = change;
-      const proof = await this.#prove(this.#accounts.get(change.account), change, update);
-      this.#accounts.set(change.account, shown(balance, proof));
-      if (proof.state !== "broken") {
-        const { account, seq, digest } = change;
-        this.#headsAhead.push({ position: update.position, account, seq, digest });
-      }
-    }
-    this.#lastUpdate = update.position;
-    if (!this.#monitoring) this.#moveTo(update.epoch, update.position);
-    this.#emit("update", { update, replayed });
+    const { epoch, position } = update;
+    if (!this.#progress.admit(message)) return this.#emit("duplicate", { position });
+    const accounts = await this.#book.after(update);
+    // What was interrupted here comes again after the resume.
+    if (connection !== this.#connection) return undefined;
+    const misfits = this.#book.put(position, accounts);
+    this.#progress.applied(position);
+    if (!this.#monitoring) this.#moveTo(epoch, position);
+    this.#tellBroken(misfits);
+    return this.#emit("update", { update, replayed });
   }
 
-  /** The proof of an account after `change`. What is broken stays so until a fresh snapshot. */
-  async #prove(known, change, update) {
-    if (known?.proof.state === "broken") return known.proof;
-    let words;
-    try {
-      words = contradiction(known, change);
-      if (!words && this.#options.verify) {
-        const previous = known?.digest ?? FIRST_DIGEST;
-        const digest = await entryDigest(previous, change, update.transaction_id);
-        if (digest !== change.digest) words = `entry ${change.seq}: the digest does not fit`;
-      }
-    } catch (error) {
-      words = `entry ${change.seq} cannot be read: ${error.message}`;
+  /** @param {any} message */
+  #latest({ epoch, from, to, balances }) {
+    if (!this.#progress.admitRange({ epoch, from, to }, true)) {
+      return this.#emit("duplicate", { position: to });
     }
-    const entries = (known?.proof.entries ?? 0) + 1;
-    if (words) {
-      this.#emit("mismatch", { account: change.account, seq: change.seq, words });
-      return { state: "broken", entries, words };
-    }
-    if (!this.#options.verify) {
-      return { state: "unchecked", entries, words: "digests cannot be checked here" };
-    }
-    return { state: "verified", entries, words: `${entries} checked, up to entry ${change.seq}` };
+    const accounts = this.#book.latest(balances);
+    const misfits = this.#book.put(to, accounts);
+    this.#progress.applied(to);
+    if (!this.#monitoring) this.#moveTo(epoch, to);
+    this.#tellBroken(misfits);
+    return this.#emit("latest", { from, to, accounts: accounts.map(({ account }) => account) });
   }
 
-  #latest(message) {
-    if (!this.#fits(message)) return;
-    if (message.to <= this.#cursor.position) {
-      this.#emit("duplicate", { position: message.to });
-      return;
-    }
-    for (const balance of message.balances) {
-      this.#accounts.set(balance.account, this.#taken(this.#accounts.get(balance.account), balance));
-      const { account, seq, digest } = balance;
-      this.#headsAhead.push({ position: message.to, account, seq, digest });
-    }
-    this.#lastUpdate = Math.max(this.#lastUpdate, message.to);
-    if (!this.#monitoring) this.#moveTo(message.epoch, message.to);
-    const { from, to } = message;
-    this.#emit("latest", { from, to, accounts: message.balances.map(({ account }) => account) });
-  }
-
+  /** @param {any} message */
   #control(message) {
     const { type, replayed = false, ...control } = message;
-    if (!this.#fits(message) || !this.#counted(message, control.epoch)) return;
-    if (control.position <= Math.max(this.#lastUpdate, this.#cursor.position)) {
-      this.#emit("duplicate", { position: control.position });
-      return;
-    }
-    this.#lastUpdate = control.position;
-    if (!this.#monitoring) this.#moveTo(control.epoch, control.position);
-    this.#emit("control", { control, replayed });
+    const { epoch, position } = control;
+    if (!this.#progress.admit(message)) return this.#emit("duplicate", { position });
+    this.#progress.applied(position);
+    if (!this.#monitoring) this.#moveTo(epoch, position);
+    return this.#emit("control", { control, replayed });
   }
 
-  #monitor(message) {
-    if (!this.#fits(message)) return;
-    const known = this.#cursor.position;
-    if (message.to <= known) {
-      this.#emit("duplicate", { position: message.to });
-      return;
+  /** @param {any} message */
+  #monitor({ epoch, from, to, updates }) {
+    const known = this.cursor?.position ?? 0;
+    if (!this.#progress.admitRange({ epoch, from, to }, false)) {
+      return this.#emit("duplicate", { position: to });
     }
-    if (message.from > known) {
-      this.#missed(`positions ${known + 1} to ${message.from} did not come`);
-      return;
-    }
-    const updates = message.updates.filter(({ position }) => position > known);
-    this.#moveTo(message.epoch, message.to);
-    this.#emit("monitor", { updates, from: message.from, to: message.to });
+    /** @type {AdminUpdate[]} */
+    const fresh = updates.filter((/** @type {AdminUpdate} */ { position }) => position > known);
+    this.#moveTo(epoch, to);
+    return this.#emit("monitor", { updates: fresh, from, to });
   }
 
-  #heartbeat(message) {
-    if (!this.#cursor) this.#live(); // a connection with prices alone begins with one
-    else if (!this.#fits(message)) return;
-    this.#moveTo(message.epoch, message.position);
+  /**
+   * @param {Connection} connection
+   * @param {any} message
+   */
+  #heartbeat(connection, { epoch, position }) {
+    // A connection with prices alone follows no positions, and begins with a heartbeat.
+    if (this.#wanted.streams.some((stream) => stream !== "prices")) {
+      this.#progress.checkEpoch(epoch);
+    }
+    this.#moveTo(epoch, position);
+    this.#live(connection);
   }
 
-  #prices(message) {
-    this.#emit("prices", { prices: message.prices });
+  /** @param {any} message */
+  #pong({ req_id: id }) {
+    const pinged = this.#pinged;
+    if (!pinged || id !== pinged.id) return;
+    this.#pinged = null;
+    this.#latency = performance.now() - pinged.at;
+    this.#emit("latency", { milliseconds: this.#latency });
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {any} message
+   */
+  #shutdown(connection, { reconnect_after_ms: milliseconds }) {
+    if (milliseconds >= 0) connection.restartAfterMs = milliseconds;
   }
 }

@@ -78,7 +78,7 @@ export class Accounts {
   }
 
   #draw() {
-    /** @type {Map<string, any>} */
+    /** @type {ReadonlyMap<string, any>} */
     const known = this.#session?.client.accounts ?? new Map();
     for (const [name, card] of this.#cards) {
       if (known.has(name)) continue;
@@ -139,7 +139,7 @@ export class Accounts {
     return `${amount} ${words(last.type)}, ${clockTime(last.at)}${alert}`.trim();
   }
 
-  /** @param {Map<string, any>} known */
+  /** @param {ReadonlyMap<string, any>} known */
   #drawNotices(known) {
     const empty = element("no-accounts");
     show(empty, known.size === 0);

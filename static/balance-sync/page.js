@@ -48,17 +48,6 @@ element("identity").addEventListener("submit", (event) => {
   if (user) start(user, element("operate", HTMLInputElement).checked);
   else element("user").focus();
 });
-addEventListener("online", () => session?.client.wake());
-addEventListener("offline", () => {
-  const status = /** @type {import("../parts/connection-light.js").Status | undefined} */ (
-    session?.client.status
-  );
-  if (status?.state === "connected") session?.client.wake(); // loopback may well go on
-});
-addEventListener("pagehide", () => session?.client.close());
-addEventListener("pageshow", (event) => {
-  if (event.persisted) session?.client.connect();
-});
 
 const query = new URLSearchParams(location.search);
 element("user", HTMLInputElement).value = query.get("user") ?? "alice";
