@@ -4,19 +4,23 @@ The pages in a real browser against a real server in development mode.
   site      the server: alice and bob have 10,000 USDT each in `main` and `demo`
   ledger    what that server answers over HTTP, asked as the superadmin `root`
   new_tab   `tab = await new_tab()`; a test in which a tab had a fault fails at its end
+  shared_site, shared_ledger, new_shared_tab
+            the same with one server for all tests that only look or have users of their own
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from ..conftest import StartServer
-from ..services.server import RunningServer
+from ..services.server import RunningServer, server_environment
 from .tabs import Tab
 
 NewTab = Callable[..., Awaitable[Tab]]
@@ -85,15 +89,54 @@ async def site(server: StartServer, empty_sqlite_url: str) -> RunningServer:
 @pytest_asyncio.fixture(loop_scope="session")
 async def ledger(site: RunningServer) -> AsyncIterator[Ledger]:
     """What the server of `site` holds."""
+    async with _ledger(site) as ledger:
+        yield ledger
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shared_ledger(shared_site: RunningServer) -> AsyncIterator[Ledger]:
+    """What the server of `shared_site` holds."""
+    async with _ledger(shared_site) as ledger:
+        yield ledger
+
+
+@asynccontextmanager
+async def _ledger(site: RunningServer) -> AsyncIterator[Ledger]:
     async with httpx.AsyncClient(base_url=site.base_url) as http:
         ledger = Ledger(http, site)
         await ledger.sign_in()
         yield ledger
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    """A server in development mode, started once for many tests."""
+    folder = tmp_path_factory.mktemp("site")
+    url = f"sqlite+aiosqlite:///{folder / 'ledger.db'}"
+    running = RunningServer(folder, server_environment(url, secret=None), secret=None)
+    try:
+        await running.start()
+        yield running
+    finally:
+        running.discard()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_tab(site: RunningServer, browser: Browser) -> AsyncIterator[NewTab]:
     """Opens tabs on `site` and fails the test for what went wrong in them."""
+    async with _tabs(browser, site) as new:
+        yield new
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_shared_tab(shared_site: RunningServer, browser: Browser) -> AsyncIterator[NewTab]:
+    """Opens tabs on `shared_site` and fails the test for what went wrong in them."""
+    async with _tabs(browser, shared_site) as new:
+        yield new
+
+
+@asynccontextmanager
+async def _tabs(browser: Browser, site: RunningServer) -> AsyncIterator[NewTab]:
     tabs: list[Tab] = []
 
     async def new(**context: Any) -> Tab:

@@ -12,8 +12,8 @@ from .conftest import NewTab
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_every_link_of_the_home_page_answers(new_tab: NewTab) -> None:
-    tab = await new_tab(viewport={"width": 390, "height": 800})
+async def test_every_link_of_the_home_page_answers(new_shared_tab: NewTab) -> None:
+    tab = await new_shared_tab(viewport={"width": 390, "height": 800})
     await tab.page.goto(f"{tab.base_url}/")
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Tallywire")
     assert await tab.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
