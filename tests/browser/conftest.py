@@ -20,6 +20,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from ..conftest import StartServer
+from ..services.forks import Forks
 from ..services.server import RunningServer, server_environment
 from .tabs import Tab
 
@@ -109,11 +110,14 @@ async def _ledger(site: RunningServer) -> AsyncIterator[Ledger]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+async def shared_site(
+    tmp_path_factory: pytest.TempPathFactory, forks: Forks
+) -> AsyncIterator[RunningServer]:
     """A server in development mode, started once for many tests."""
     folder = tmp_path_factory.mktemp("site")
     url = f"sqlite+aiosqlite:///{folder / 'ledger.db'}"
-    running = RunningServer(folder, server_environment(url, secret=None), secret=None)
+    environment = server_environment(url, secret=None)
+    running = RunningServer(folder, environment, secret=None, forks=forks)
     try:
         await running.start()
         yield running

@@ -35,7 +35,11 @@ class Tab:
     @classmethod
     async def open(cls, browser: Browser, base_url: str, **context: Any) -> Tab:
         """A new tab in a new profile, nothing loaded yet; context: options of the profile."""
-        page = await (await browser.new_context(**context)).new_page()
+        return await cls.of(await (await browser.new_context(**context)).new_page(), base_url)
+
+    @classmethod
+    async def of(cls, page: Page, base_url: str) -> Tab:
+        """A tab of `page`, which has nothing loaded yet."""
         tab = cls(page, base_url)
         page.on("console", lambda message: tab._console(message.type, message.text))
         page.on("pageerror", lambda error: tab.faults.append(f"uncaught: {error}"))
