@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from ..ledger import objects
 from ..ledger.catalog import Catalog
 from ..ledger.changes import Change
 from ..ledger.errors import NotAllowed, NotFound
@@ -76,11 +77,11 @@ async def _end(call: Call, request: Any, operation: Callable[..., Change]) -> Re
 async def _post(call: Call, change: Callable[[Catalog], Change]) -> Response:
     manager = call.services.manager
     receipt = await manager.post(await manager.prepare(change))
-    assert receipt.hold is not None
-    view = receipt.hold if call.principal.may("auditor") else owners_hold(receipt.hold)
+    placed = msgspec.convert(receipt.hold, objects.Hold)
+    view = placed if call.principal.may("auditor") else owners_hold(placed)
     return committed(receipt, call.principal, hold=msgspec.json.encode(view))
 
 
-async def _view(call: Call, hold: Hold) -> dict[str, Any]:
+async def _view(call: Call, hold: Hold) -> objects.Hold:
     view = await call.services.manager.prepare(lambda catalog: hold_view(hold, catalog))
     return view if call.principal.may("auditor") else owners_hold(view)

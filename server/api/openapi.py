@@ -152,7 +152,7 @@ def _answer(route: Route) -> dict[str, Any]:
     if route.answer in _TEXTS:
         content = {_TEXTS[route.answer]: {"schema": {"type": "string"}}}
     elif route.answer == "TransactionOrUpdate":
-        schema = {"anyOf": [_ref("Transaction"), _ref("Update")]}
+        schema = {"anyOf": [_ref("Transaction"), _ref("SeenUpdate")]}
         content = {"application/json": {"schema": schema}}
     elif route.answer == "object":
         content = {"application/json": {"schema": {"type": "object"}}}

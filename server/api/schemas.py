@@ -8,87 +8,20 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..ledger.catalog import Asset, Book
 from ..ledger.invariants import Discrepancy
+from ..ledger.objects import DatedBalance, Decimals, Epoch, Hold, Id, Position, Time, Told, Update
 from ..ledger.proof.records import Verification
 from ..webhooks.registrations import Status
 
-Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
-Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
-Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-Epoch = Annotated[str, Meta(description="The id of this journal.")]
 Day = Annotated[str, Meta(description="YYYY-MM-DD, included.")]
-Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
 
 
-class Balance(Struct, kw_only=True):
-    """One account."""
-
-    account: str
-    book: str
-    asset: str
-    scale: int
-    side: Literal["credit", "debit"]
-    balance: Decimals
-    held: Decimals | None
-    available: Decimals | None
-    floor: Decimals | None
-    suspend_below: Decimals | None
-    alert_below: Decimals | None
-    status: Literal["active", "suspended", "frozen", "closed"] | None
-    seq: int | None
-    digest: str | None
-    total_in: Decimals
-    total_out: Decimals
-    total_earned: Decimals | None = None
-
-
-class AccountEntry(Balance, kw_only=True):
-    """One account after a change, and the change (in the account's own sense)."""
-
-    amount: Decimals
-    held_change: Decimals
-    balance_before: Decimals
-    alert: Literal["low_balance"] | None = None
-
-
-class Told(Struct, kw_only=True):
-    """What is told of a transaction to everybody who sees it."""
-
-    epoch: Epoch
-    position: Position
-    transaction_id: Id
-    change_type: str
-    description: str
-    reference: str | None
-    metadata: dict[str, Any]
-    reverses: str | None
-    effective_at: Time
-    timestamp: Time
-
-
-class Hold(Struct, kw_only=True):
-    """Funds reserved; `placed_by` is told to admins, and to who placed it."""
-
-    id: Id
-    user_id: str
-    account: str
-    amount: Decimals
-    remaining: Decimals
-    status: Literal["open", "confirmed", "voided", "expired"]
-    placed_by: str | None
-    expires_at: Time | None
-    reference: str | None
-
-
-class Update(Told, kw_only=True):
+class SeenUpdate(Update, frozen=True, kw_only=True):
     """One user's view of one transaction; the last four to admins only."""
 
-    user_id: str | None
-    changes: list[AccountEntry]
-    hold: Hold | None = None
-    internal: Any = None
-    actor: str | None = None
-    actor_role: str | None = None
-    idempotency_key: str | None = None
+    internal: Any = UNSET
+    actor: str | UnsetType = UNSET
+    actor_role: str | UnsetType = UNSET
+    idempotency_key: str | UnsetType | None = UNSET
 
 
 class PostingView(Struct, kw_only=True):
@@ -99,12 +32,12 @@ class PostingView(Struct, kw_only=True):
     held_change: Decimals
 
 
-class Transaction(Told, kw_only=True):
+class Transaction(Told, frozen=True, kw_only=True):
     """A whole transaction, for auditors."""
 
     postings: list[PostingView]
     reversed_by: str | None
-    hold: Hold | None = None
+    hold: Hold | UnsetType = UNSET
     internal: Any
     actor: str
     actor_role: str
@@ -138,7 +71,7 @@ class Accepted(Struct, kw_only=True):
 
     transaction_id: Id
     position: Position
-    updates: list[Update]
+    updates: list[SeenUpdate]
 
 
 class AcceptedHold(Accepted, kw_only=True):
@@ -160,7 +93,7 @@ class BatchResult(Struct, kw_only=True):
     status: int
     transaction_id: str | None = None
     position: int | None = None
-    updates: list[Update] | None = None
+    updates: list[SeenUpdate] | None = None
     problem: Problem | None = None
 
 
@@ -176,7 +109,7 @@ class Balances(Struct, kw_only=True):
     user_id: str
     epoch: Epoch
     position: Position
-    balances: list[Balance]
+    balances: list[DatedBalance]
 
 
 class MovementView(Struct, kw_only=True):
@@ -209,7 +142,7 @@ class Statement(Struct, kw_only=True, rename={"from_": "from"}):
 class History(Struct):
     """Updates, newest first."""
 
-    items: list[Update]
+    items: list[SeenUpdate]
     next_cursor: str | None
 
 
@@ -404,7 +337,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     Transaction,
     Transactions,
     TrialBalance,
-    Update,
+    SeenUpdate,
     Verification,
     VerificationStarted,
     Verifications,

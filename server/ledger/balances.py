@@ -19,6 +19,7 @@ from .digest import GENESIS
 from .errors import InvalidCursor, InvalidRequest
 from .journal import STATE_COLUMNS, Journal
 from .money import format_amount
+from .objects import Total
 from .opening_balance import OPENING, opening_key
 from .views import balance_view
 
@@ -57,7 +58,7 @@ class MonitorTotals(Struct, frozen=True):
 
     epoch: str
     position: int
-    totals: list[dict[str, Any]]
+    totals: list[Total]
 
 
 class BalanceReader:
@@ -205,12 +206,12 @@ class BalanceReader:
         for _, _, book, asset, *sums in groups:
             sign, scale = catalog.book(book).stored_sign, catalog.asset(asset).scale
             totals.append(
-                {
-                    "book": book,
-                    "asset": asset,
-                    "balance": format_amount(sign * joined(sums[0], sums[1]), scale),
-                    "held": format_amount(joined(sums[2], sums[3]), scale),
-                }
+                Total(
+                    book=book,
+                    asset=asset,
+                    balance=format_amount(sign * joined(sums[0], sums[1]), scale),
+                    held=format_amount(joined(sums[2], sums[3]), scale),
+                )
             )
         return MonitorTotals(rows[0][0], rows[0][1], totals)
 

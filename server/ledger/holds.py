@@ -9,6 +9,7 @@ open of an account's holds is the account's `held`, so every step is an entry wi
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,11 +19,13 @@ from .catalog import Catalog
 from .changes import Amount, Change, Details, make_change, or_stand_in, place, positive
 from .clock import parse_rfc3339, rfc3339
 from .errors import HoldExceeded, HoldNotOpen, InvalidRequest
-from .intents import ConfirmHold, EndHold, Leg, PlaceHold
+from .intents import ConfirmHold, EndHold, Leg, PlaceHold, Released
 from .transaction_types import TransactionType
 
 # Ten years: beyond it somebody means "until it is ended", which is no time at all.
 LONGEST_HOLD_SECONDS = 10 * 365 * 86_400
+
+Status = Literal["open", "confirmed", "voided", "expired"]
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     key: AccountKey
     amount: int
     remaining: int
-    status: str
+    status: Status
     placed_by: str
     expires_at: str | None
     reference: str | None
@@ -100,7 +103,7 @@ def confirm_hold(
 
 
 def end_hold(
-    catalog: Catalog, kind: TransactionType, hold: Hold, status: str, *, details: Details
+    catalog: Catalog, kind: TransactionType, hold: Hold, status: Released, *, details: Details
 ) -> Change:
     """The release of what remains of `hold`, which becomes `status`: voided or expired."""
     _, of_asset = place(catalog, kind, hold.key.book, hold.key.asset)
@@ -144,7 +147,7 @@ def confirmed(
         Leg(intent.key, -amount, remaining - hold.remaining),
         Leg(intent.to, amount),
     )
-    status = "open" if remaining else "confirmed"
+    status: Status = "open" if remaining else "confirmed"
     return legs, replace(hold, remaining=remaining, status=status), refusal
 
 

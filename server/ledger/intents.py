@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from .accounts import AccountKey
 
 Settings = dict[str, int | str | None]
+# How a hold ends whose remainder is given back.
+Released = Literal["voided", "expired"]
 
 
 class Leg(Struct, frozen=True):
@@ -92,7 +96,7 @@ class EndHold(_OneAccount, frozen=True, tag=True):
     """Release what remains of a hold, which is then `status`: voided or expired."""
 
     hold_id: str
-    status: str
+    status: Released
 
 
 class Reverse(Struct, frozen=True, tag=True, omit_defaults=True):

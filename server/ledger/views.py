@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
+from . import objects
 from .accounts import Account, AccountKey
 from .catalog import Catalog
 from .holds import Hold
 from .intents import ChangeAccount, OpenAccount, Reverse
 from .money import format_amount, parse_amount
+from .objects import AccountEntry, Balance, DatedBalance
 from .rules import Decision, Entry
 
 # Holds, settings and chains follow the order of booking: no effective date is theirs.
@@ -28,14 +30,36 @@ _BY_BOOKING = (
 )
 
 
-def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
+def balance_view(account: Account, catalog: Catalog) -> Balance:
     """The BALANCE object of `account`: decimal strings, own sense."""
+    return Balance(**_balance(account, catalog))
+
+
+def dated_balance_view(account: Account, catalog: Catalog) -> DatedBalance:
+    """The BALANCE object of an account by effective date: what goes by booking is null."""
+    return DatedBalance(**{**_balance(account, catalog), **dict.fromkeys(_BY_BOOKING)})
+
+
+def change_view(entry: Entry, catalog: Catalog) -> AccountEntry:
+    """The CHANGE object of `entry`: its BALANCE and how it came about."""
+    fields = _balance(entry.after, catalog)
+    scale = fields["scale"]
+    sign = catalog.book(entry.after.key.book).stored_sign
+    fields["amount"] = format_amount(entry.amount, scale)
+    fields["held_change"] = format_amount(entry.held_change, scale)
+    fields["balance_before"] = format_amount(sign * entry.before.balance, scale)
+    if entry.low_balance:
+        fields["alert"] = "low_balance"
+    return AccountEntry(**fields)
+
+
+def _balance(account: Account, catalog: Catalog) -> dict[str, Any]:
     key = account.key
     book, asset = catalog.book(key.book), catalog.asset(key.asset)
     scale = asset.scale
     balance = book.stored_sign * account.balance
     has_limits = book.side == "credit"
-    view = {
+    fields = {
         "account": key.name,
         "book": key.book,
         "asset": key.asset,
@@ -54,26 +78,8 @@ def balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
         "total_out": format_amount(account.total_out, scale),
     }
     if account.total_earned is not None:
-        view["total_earned"] = format_amount(account.total_earned, scale)
-    return view
-
-
-def dated_balance_view(account: Account, catalog: Catalog) -> dict[str, Any]:
-    """The BALANCE object of an account by effective date: what goes by booking is null."""
-    return {**balance_view(account, catalog), **dict.fromkeys(_BY_BOOKING)}
-
-
-def change_view(entry: Entry, catalog: Catalog) -> dict[str, Any]:
-    """The CHANGE object of `entry`: its BALANCE and how it came about."""
-    view = balance_view(entry.after, catalog)
-    scale = view["scale"]
-    sign = catalog.book(entry.after.key.book).stored_sign
-    view["amount"] = format_amount(entry.amount, scale)
-    view["held_change"] = format_amount(entry.held_change, scale)
-    view["balance_before"] = format_amount(sign * entry.before.balance, scale)
-    if entry.low_balance:
-        view["alert"] = "low_balance"
-    return view
+        fields["total_earned"] = format_amount(account.total_earned, scale)
+    return fields
 
 
 def update_views(
@@ -85,7 +91,7 @@ def update_views(
     created_at: the batch's time, RFC 3339; it stands in for an absent effective date.
     """
     change = decision.change
-    by_user: dict[str, list[dict[str, Any]]] = {}
+    by_user: dict[str, list[AccountEntry]] = {}
     for entry in decision.entries:
         by_user.setdefault(entry.after.key.owner, []).append(change_view(entry, catalog))
     users = sorted(by_user)
@@ -109,20 +115,20 @@ def update_views(
     return users, updates
 
 
-def hold_view(hold: Hold, catalog: Catalog) -> dict[str, Any]:
+def hold_view(hold: Hold, catalog: Catalog) -> objects.Hold:
     """The HOLD object as admins see it; its owner sees it as `owners_hold` has it."""
     scale = catalog.asset(hold.key.asset).scale
-    return {
-        "id": hold.id,
-        "user_id": hold.key.owner,
-        "account": hold.key.name,
-        "amount": format_amount(hold.amount, scale),
-        "remaining": format_amount(hold.remaining, scale),
-        "status": hold.status,
-        "placed_by": hold.placed_by,
-        "expires_at": hold.expires_at,
-        "reference": hold.reference,
-    }
+    return objects.Hold(
+        id=hold.id,
+        user_id=hold.key.owner,
+        account=hold.key.name,
+        amount=format_amount(hold.amount, scale),
+        remaining=format_amount(hold.remaining, scale),
+        status=hold.status,
+        placed_by=hold.placed_by,
+        expires_at=hold.expires_at,
+        reference=hold.reference,
+    )
 
 
 def hold_from_view(view: Mapping[str, Any], position: int, catalog: Catalog) -> Hold:
@@ -142,10 +148,9 @@ def hold_from_view(view: Mapping[str, Any], position: int, catalog: Catalog) -> 
     )
 
 
-def owners_hold(view: dict[str, Any]) -> dict[str, Any]:
+def owners_hold(view: objects.Hold) -> objects.Hold:
     """The HOLD object `view` for its owner: who else placed it is not told."""
-    by_owner = view["placed_by"] == view["user_id"]
-    return view if by_owner else {**view, "placed_by": None}
+    return view if view.placed_by == view.user_id else structs.replace(view, placed_by=None)
 
 
 def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,25 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..ledger.clock import rfc3339
+from ..ledger.objects import Balance, Control, Total
+from .messages import (
+    AdminBalanceMonitor,
+    AdminMonitorInit,
+    BalanceLatest,
+    BalanceUpdate,
+    Connected,
+    Error,
+    Heartbeat,
+    Message,
+    Pong,
+    Reason,
+    Refreshed,
+    Resumed,
+    ServerShutdown,
+    TradingControlUpdate,
+    UserBalanceInit,
+    type_of,
+)
 
 PART_BALANCES = 500
 # A monitor's message is at most 64 KiB with its envelope.
@@ -17,11 +36,24 @@ GATHER_BYTES = 65_536 - 256
 # Transactions of these types reach the user as another message than `balance_update`.
 REPAIR = "repair"
 TRADING_CONTROL = "trading_control"
-SERVER_SHUTDOWN = "server_shutdown"
-# What a CHANGE has beyond the BALANCE that it leaves.
-_ONLY_CHANGE = frozenset(("amount", "held_change", "balance_before", "alert"))
+
+# These two are not encoded but put together around what was encoded at the commit.
+_UPDATE = type_of(BalanceUpdate)
+_UPDATE_HEAD = b'{"type":"%b","epoch":"' % _UPDATE.encode()
+_MONITOR = type_of(AdminBalanceMonitor)
 
 _encode = msgspec.json.Encoder().encode
+
+
+class _Controlled(Struct, frozen=True):
+    """What is read of an UPDATE that changed how trades are decided."""
+
+    user_id: str
+    control: Control
+    timestamp: str
+
+
+_decode_control = msgspec.json.Decoder(_Controlled).decode
 
 
 class Cursor(NamedTuple):
@@ -46,7 +78,7 @@ class Frame(Struct, frozen=True, gc=False):
 def balance_init(
     cursor: Cursor,
     user_id: str,
-    reason: str,
+    reason: Reason,
     balances: Sequence[bytes],
     server_time: datetime,
     *,
@@ -66,47 +98,42 @@ def balance_init(
     frames = []
     for number, part in enumerate(parts, 1):
         last = number == len(parts)
-        message: dict[str, Any] = {
-            "type": "user_balance_init",
-            "epoch": cursor.epoch,
-            "position": cursor.position,
-            "user_id": user_id,
-            "reason": reason,
-            "balances": [Raw(balance) for balance in part],
-            "control": None,
-            "part": number,
-            "parts": len(parts),
-            "server_time": rfc3339(server_time),
-        }
-        if replayed and last:
-            message["replayed"] = True
-        moved = cursor if moves and last else None
-        frames.append(Frame("user_balance_init", _encode(message), moved))
+        message = UserBalanceInit(
+            epoch=cursor.epoch,
+            position=cursor.position,
+            user_id=user_id,
+            reason=reason,
+            balances=_encoded(part),
+            control=None,
+            part=number,
+            parts=len(parts),
+            server_time=rfc3339(server_time),
+            replayed=replayed and last,
+        )
+        frames.append(_frame(message, cursor if moves and last else None))
     return frames
 
 
 def monitor_init(
     cursor: Cursor,
-    totals: Sequence[Mapping[str, Any]],
+    totals: Sequence[Total],
     connected: Mapping[str, int],
     recent: Sequence[bytes],
 ) -> Frame:
     """`admin_monitor_init`; recent: admin UPDATEs with epoch, newest first."""
-    message = {
-        "type": "admin_monitor_init",
-        "epoch": cursor.epoch,
-        "position": cursor.position,
-        "totals": totals,
-        "connected": connected,
-        "recent": [Raw(update) for update in recent],
-    }
-    return Frame("admin_monitor_init", _encode(message), cursor)
+    message = AdminMonitorInit(
+        epoch=cursor.epoch,
+        position=cursor.position,
+        totals=list(totals),
+        connected=Connected(**connected),
+        recent=_encoded(recent),
+    )
+    return _frame(message, cursor)
 
 
 def resumed(epoch: str, from_: int, to: int, count: int) -> Frame:
     """`resumed`: `count` replayed messages for (from_, to] follow. It moves no cursor."""
-    message = {"type": "resumed", "epoch": epoch, "from": from_, "to": to, "count": count}
-    return Frame("resumed", _encode(message))
+    return _frame(Resumed(epoch=epoch, from_=from_, to=to, count=count))
 
 
 def update(cursor: Cursor, change_type: str, body: bytes, *, replayed: bool = False) -> Frame:
@@ -117,87 +144,80 @@ def update(cursor: Cursor, change_type: str, body: bytes, *, replayed: bool = Fa
     """
     if change_type == TRADING_CONTROL:
         return _trading_control(cursor, body, replayed)
-    head = b'{"type":"balance_update","epoch":"' + cursor.epoch.encode()
+    head = _UPDATE_HEAD + cursor.epoch.encode()
     head += b'","replayed":true,' if replayed else b'",'
-    return Frame("balance_update", head + body[1:], cursor)
+    return Frame(_UPDATE, head + body[1:], cursor)
 
 
-def balance_latest(cursor: Cursor, from_: int, changes: Mapping[str, Mapping[str, Any]]) -> Frame:
-    """`balance_latest` for (from_, cursor]; changes: the last CHANGE of each account there."""
-    message = {
-        "type": "balance_latest",
-        "epoch": cursor.epoch,
-        "from": from_,
-        "to": cursor.position,
-        "balances": [
-            {name: value for name, value in change.items() if name not in _ONLY_CHANGE}
-            for _, change in sorted(changes.items())
-        ],
-    }
-    return Frame("balance_latest", _encode(message), cursor)
+def balance_latest(cursor: Cursor, from_: int, balances: Mapping[str, Balance]) -> Frame:
+    """`balance_latest` for (from_, cursor]; balances: of each account that changed there."""
+    message = BalanceLatest(
+        epoch=cursor.epoch,
+        from_=from_,
+        to=cursor.position,
+        balances=[balance for _, balance in sorted(balances.items())],
+    )
+    return _frame(message, cursor)
 
 
 def _trading_control(cursor: Cursor, body: bytes, replayed: bool) -> Frame:
-    changed = msgspec.json.decode(body)
-    message = {
-        "type": "trading_control_update",
-        "epoch": cursor.epoch,
-        "position": cursor.position,
-        "user_id": changed["user_id"],
-        "book": changed["control"]["book"],
-        "mode": changed["control"]["mode"],
-        "timestamp": changed["timestamp"],
-    }
-    if replayed:
-        message["replayed"] = True
-    return Frame("trading_control_update", _encode(message), cursor)
+    changed = _decode_control(body)
+    message = TradingControlUpdate(
+        epoch=cursor.epoch,
+        position=cursor.position,
+        user_id=changed.user_id,
+        book=changed.control.book,
+        mode=changed.control.mode,
+        timestamp=changed.timestamp,
+        replayed=replayed,
+    )
+    return _frame(message, cursor)
 
 
 def monitor(cursor: Cursor, from_: int, updates: Sequence[bytes]) -> Frame:
     """`admin_balance_monitor` for (from_, cursor]; updates: admin UPDATEs with epoch."""
-    data = b'{"type":"admin_balance_monitor","epoch":"%b","from":%d,"to":%d,"updates":[%b]}' % (
+    data = b'{"type":"%b","epoch":"%b","from":%d,"to":%d,"updates":[%b]}' % (
+        _MONITOR.encode(),
         cursor.epoch.encode(),
         from_,
         cursor.position,
         b",".join(updates),
     )
-    return Frame("admin_balance_monitor", data, cursor)
+    return Frame(_MONITOR, data, cursor)
 
 
 def heartbeat(cursor: Cursor, server_time: datetime) -> Frame:
     """`heartbeat`: the connection's cursor."""
-    message = {
-        "type": "heartbeat",
-        "epoch": cursor.epoch,
-        "position": cursor.position,
-        "server_time": rfc3339(server_time),
-    }
-    return Frame("heartbeat", _encode(message), cursor)
+    message = Heartbeat(
+        epoch=cursor.epoch, position=cursor.position, server_time=rfc3339(server_time)
+    )
+    return _frame(message, cursor)
 
 
 def refreshed(expires_at: datetime) -> Frame:
     """`refreshed`: until when the new token lets the connection be."""
-    return Frame("refreshed", _encode({"type": "refreshed", "expires_at": rfc3339(expires_at)}))
+    return _frame(Refreshed(expires_at=rfc3339(expires_at)))
 
 
 def pong(req_id: Any) -> Frame:
     """`pong`; req_id: that of the ping, None where it had none."""
-    return Frame("pong", _encode(_with_req_id({"type": "pong"}, req_id)))
+    return _frame(Pong(req_id=req_id))
 
 
 def error(code: str, message: str, req_id: Any = None) -> Frame:
     """`error`: a message that was refused, while the connection stays."""
-    refused = {"type": "error", "code": code, "message": message}
-    return Frame("error", _encode(_with_req_id(refused, req_id)))
+    return _frame(Error(code=code, message=message, req_id=req_id))
 
 
 def server_shutdown(reconnect_after_ms: int) -> Frame:
     """`server_shutdown`: the server goes; come back after that many milliseconds."""
-    message = {"type": SERVER_SHUTDOWN, "reconnect_after_ms": reconnect_after_ms}
-    return Frame(SERVER_SHUTDOWN, _encode(message))
+    return _frame(ServerShutdown(reconnect_after_ms=reconnect_after_ms))
 
 
-def _with_req_id(message: dict[str, Any], req_id: Any) -> dict[str, Any]:
-    if req_id is not None:
-        message["req_id"] = req_id
-    return message
+def _frame(message: Message, cursor: Cursor | None = None) -> Frame:
+    return Frame(type_of(type(message)), _encode(message), cursor)
+
+
+def _encoded(objects: Sequence[bytes]) -> Any:
+    """Stands in a message for the objects that are JSON already."""
+    return [Raw(each) for each in objects]

@@ -13,7 +13,7 @@ from . import closes, frames
 from .connection import Connection
 from .frames import Cursor, Frame
 from .live import Live
-from .messages import Resume
+from .messages import Reason, Resume
 from .passing import Passing, Stop
 from .snapshots import SharedSnapshots, SnapshotReader
 from .tail import Seen
@@ -179,7 +179,7 @@ class Joining:
             return sum(user_id in entry.users for entry in seen)
         return await self._reader.user_count(user_id, after, upto, MOST_MISSED + 1)
 
-    async def _inits(self, connection: Connection, reason: str) -> list[Frame]:
+    async def _inits(self, connection: Connection, reason: Reason) -> list[Frame]:
         """The init messages, of one position, only the last of which moves the cursor."""
         connection.session.restart()
         connection.replay_to = connection.updates_through = 0
@@ -200,7 +200,7 @@ class Joining:
     def _balance_init(
         self,
         user_id: str,
-        reason: str,
+        reason: Reason,
         snapshot: Snapshot,
         *,
         moves: bool = True,

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+from msgspec import Struct
 
+from ..ledger.objects import Balance
 from ..ledger.updates import AdminUpdates, Committed, Gather
 from . import frames
 from .connection import Connection
 from .frames import Cursor
 from .tail import Seen
+
+
+class _Left(Struct, frozen=True):
+    """What is read of an UPDATE: the balances that its changes left."""
+
+    changes: list[Balance]
+
+
+_decode_left = msgspec.json.Decoder(_Left).decode
 
 
 class Stop:
@@ -29,7 +38,7 @@ class Passing:
         self._connection = connection
         self._epoch = epoch
         self._gather = Gather(frames.GATHER_BYTES)
-        self._latest: dict[str, dict[str, Any]] = {}
+        self._latest: dict[str, Balance] = {}
 
     def take(self, seen: Seen) -> Stop | None:
         """Queue what the connection is to see of `seen`; a Stop where that cannot be done now."""
@@ -96,14 +105,13 @@ class Passing:
             self._finish_latest()
             self._send_own(committed, body)
             return
-        for change in msgspec.json.decode(body)["changes"]:
-            self._latest[change["account"]] = change
+        self._latest.update((each.account, each) for each in _decode_left(body).changes)
 
     def _finish_latest(self) -> None:
         connection, session = self._connection, self._connection.session
-        changes, self._latest = self._latest, {}
-        if changes and session.cursor is not None:
+        balances, self._latest = self._latest, {}
+        if balances and session.cursor is not None:
             cursor = Cursor(self._epoch, session.examined)
-            frame = frames.balance_latest(cursor, session.cursor.position, changes)
+            frame = frames.balance_latest(cursor, session.cursor.position, balances)
             connection.send(frame.unmoving() if connection.request.monitor else frame)
             connection.updates_through = session.examined

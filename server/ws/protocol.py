@@ -20,7 +20,18 @@ from ..ledger.errors import LedgerError
 from . import closes, frames
 from .closes import Close
 from .frames import Cursor, Frame
-from .messages import Connect, Request, UnreadableMessage, read_connect, read_message, request_of
+from .messages import (
+    Connect,
+    Ping,
+    Refresh,
+    Request,
+    UnreadableMessage,
+    read_connect,
+    read_message,
+    read_refresh,
+    request_of,
+    type_of,
+)
 
 if TYPE_CHECKING:
     from ..auth import Principal
@@ -216,23 +227,27 @@ class Session:
     # Inside.
 
     def _receive_first(self, message: dict[str, Any], now: float) -> None:
-        if message.get("type") != "connect":
+        if message.get("type") != type_of(Connect):
             raise UnreadableMessage("the first message must be connect")
         self.connect(read_connect(message), now)
 
     def _receive_next(self, message: dict[str, Any]) -> None:
         kind, req_id = message.get("type"), message.get("req_id")
-        if kind == "ping":
+        if kind == type_of(Ping):
             self.send(frames.pong(req_id))
-        elif kind == "refresh":
-            self._refresh(message.get("token"))
-        elif kind == "connect":
+        elif kind == type_of(Refresh):
+            self._refresh(message)
+        elif kind == type_of(Connect):
             raise UnreadableMessage("connected already")
         else:
             self.send(frames.error("invalid_request", f"unknown type {kind!r:.60}", req_id))
 
-    def _refresh(self, token: object) -> None:
-        fresh = self._authenticated(token)
+    def _refresh(self, message: dict[str, Any]) -> None:
+        try:
+            fresh = self._authenticated(read_refresh(message).token)
+        except UnreadableMessage:
+            self.close(closes.NOT_AUTHENTICATED)
+            return
         if fresh is None or self.principal is None or self.request is None:
             return
         if fresh.user_id != self.principal.user_id:
@@ -244,11 +259,9 @@ class Session:
             expires_at = min(fresh.expires_at, _LAST_SECOND)
             self.send(frames.refreshed(datetime.fromtimestamp(expires_at, UTC)))
 
-    def _authenticated(self, token: object) -> Principal | None:
+    def _authenticated(self, token: str) -> Principal | None:
         try:
-            if isinstance(token, str):
-                return self._authenticate(token)
-            self.close(closes.NOT_AUTHENTICATED)
+            return self._authenticate(token)
         except LedgerError as problem:
             self.close(closes.NOT_AUTHENTICATED.because(problem.detail))
         return None

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from ..ledger.errors import InvalidRequest, LedgerError, NotAllowed, NotAuthenticated, Overloaded
 from . import closes
 from .closes import Close
-from .frames import SERVER_SHUTDOWN, Frame
+from .frames import Frame
 from .hub import Hub
-from .messages import Connect, UnreadableMessage, read_connect
+from .messages import Connect, ServerShutdown, UnreadableMessage, read_connect, type_of
 
 if TYPE_CHECKING:
     from ..auth import Principal
@@ -157,10 +157,10 @@ def _event(frame: Frame) -> bytes:
     lines = b"event: %b\n" % frame.type.encode()
     if frame.cursor is not None:
         lines += b"id: %b:%d\n" % (frame.cursor.epoch.encode(), frame.cursor.position)
-    if frame.type == SERVER_SHUTDOWN:
+    if frame.type == type_of(ServerShutdown):
         # A browser's EventSource comes back by itself, and knows only this.
-        wait = msgspec.json.decode(frame.data)["reconnect_after_ms"]
-        lines += b"retry: %d\n" % wait
+        shutdown = msgspec.json.decode(frame.data, type=ServerShutdown)
+        lines += b"retry: %d\n" % shutdown.reconnect_after_ms
     return lines + b"data: %b\n\n" % frame.data
 
 

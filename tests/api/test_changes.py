@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tallywire.api.schemas import Accepted, Update
+from tallywire.api.schemas import Accepted, SeenUpdate
 
 from .conftest import Edge
 
@@ -295,7 +295,7 @@ async def test_transactions_are_read_by_those_who_may(edge: Edge) -> None:
     }
     assert (whole["reversed_by"], whole["actor"]) == (None, "root")
     own = (await edge.get(path, by="alice")).json()
-    assert msgspec.convert(own, Update).user_id == "alice"
+    assert msgspec.convert(own, SeenUpdate).user_id == "alice"
     assert "actor" not in own
     for by, other in (
         ("bob", path),

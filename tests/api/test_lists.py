@@ -82,7 +82,7 @@ async def test_history_is_newest_first_by_pages_that_later_rows_never_enter(edge
     assert [each["position"] for each in second["items"]] == [4, 3, 2, 1]
     assert second["next_cursor"] is None
     for item in first["items"]:
-        msgspec.convert(item, schemas.Update)
+        msgspec.convert(item, schemas.SeenUpdate)
 
 
 async def test_history_is_filtered_and_its_cursor_carries_the_filters(edge: Edge) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from tallywire.ledger.balances import Head, MonitorTotals, Snapshot
 from tallywire.ledger.clock import rfc3339
+from tallywire.ledger.digest import GENESIS
+from tallywire.ledger.objects import Total
 from tallywire.ledger.updates import Batch, Committed, encode_updates
 
 from tests.virtual_time import START
@@ -51,7 +53,10 @@ class Journal:
             "transaction_id": f"id-{position}",
             "change_type": type,
             "description": description,
+            "reference": None,
             "metadata": {},
+            "reverses": None,
+            "effective_at": rfc3339(START),
             "timestamp": rfc3339(START),
         }
         if control is not None:
@@ -64,9 +69,9 @@ class Journal:
             }
             for user in users
         ]
-        encoded = encode_updates(
-            users, {"actor": "root", "internal": None}, bodies or [{**body, "user_id": None}]
-        )
+        admin = {"internal": None, "actor": "root", "actor_role": "admin", "idempotency_key": None}
+        nobody = {**body, "user_id": None, "changes": []}
+        encoded = encode_updates(users, admin, bodies or [nobody])
         committed = Committed(position, f"id-{position}", type, encoded)
         self.committed.append(committed)
         return Batch(self.epoch, position, position, (committed,))
@@ -89,8 +94,19 @@ class Journal:
                     "account": name,
                     "book": book,
                     "asset": asset,
+                    "scale": 0,
+                    "side": "credit",
                     "balance": str(int(before["balance"]) + 1),
+                    "held": "0",
+                    "available": str(int(before["balance"]) + 1),
+                    "floor": "0",
+                    "suspend_below": None,
+                    "alert_below": None,
+                    "status": "active",
                     "seq": before["seq"] + 1,
+                    "digest": GENESIS,
+                    "total_in": str(int(before["balance"]) + 1),
+                    "total_out": "0",
                     "amount": "1",
                     "held_change": "0",
                     "balance_before": before["balance"],
@@ -160,7 +176,8 @@ class Journal:
 
     async def monitor_totals(self) -> MonitorTotals:
         await self._read("monitor_totals")
-        totals = MonitorTotals(self.epoch, self.position, [{"book": "main", "asset": "USDT"}])
+        owned = {"book": "main", "asset": "USDT", "balance": "0", "held": "0"}
+        totals = MonitorTotals(self.epoch, self.position, [Total(**owned)])
         await _run(self.after.get("monitor_totals"))
         return totals
 

@@ -20,6 +20,7 @@ from tallywire.ws.hub import Elsewhere, Hub
 
 from tests.sync.journal import Journal
 from tests.virtual_time import START, LoopClock
+from tests.ws.strictly import read_strictly
 
 Json = dict[str, Any]
 
@@ -83,6 +84,7 @@ class Screen:
     async def send(self, frames: Sequence[Frame]) -> None:
         await self._taking.wait()
         for frame in frames:
+            read_strictly(frame.data)
             self._receive(json.loads(frame.data))
 
     async def close(self, why: Close) -> None:

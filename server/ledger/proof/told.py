@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, structs
 
 from ..accounts import Account, AccountKey
 from ..catalog import Catalog
@@ -22,7 +23,6 @@ from ..updates import Committed
 from ..views import balance_view
 from .stored import StoredEntry, misfit
 
-_ABSENT = object()
 _AMOUNTS = frozenset(
     (
         "balance",
@@ -142,7 +142,7 @@ def _change(key: AccountKey, entry: StoredEntry, catalog: Catalog) -> dict[str, 
         entry.digest or "",
         entry.total_earned,
     )
-    view = {"total_earned": _ABSENT, **balance_view(account, catalog)}
+    view = structs.asdict(balance_view(account, catalog))
     sign, scale = book.stored_sign, asset.scale
     view["amount"] = format_amount(sign * entry.amount, scale)
     view["held_change"] = format_amount(entry.held_change, scale)
@@ -182,7 +182,7 @@ def _differences(
     told: Mapping[str, Any], actual: Mapping[str, Any], what: str, account: str, position: int
 ) -> Iterator[Discrepancy]:
     for name, value in actual.items():
-        if (given := told.get(name, _ABSENT)) != value:
+        if (given := told.get(name, UNSET)) != value:
             stored = _as_text(given)
             yield Discrepancy(
                 invariant=Invariant.SCREEN_LEDGER,
@@ -203,7 +203,7 @@ def _difference(stored: str | None, actual: Any) -> str | None:
 
 
 def _as_text(value: Any) -> str | None:
-    if value is _ABSENT:
+    if value is UNSET:
         return None
     if value is None or isinstance(value, str):
         return value

@@ -1,0 +1,130 @@
+"""The contract's objects (section 3), as every answer, message and stored update has them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from .holds import Status as HoldStatus
+from .transaction_types import Side
+
+AccountStatus = Literal["active", "suspended", "frozen", "closed"]
+Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
+Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Epoch = Annotated[str, Meta(description="The id of this journal.")]
+Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
+Digest = Annotated[str, Meta(description="Of the account's entries up to this one, SHA-256.")]
+
+
+class DatedBalance(Struct, frozen=True, kw_only=True, gc=False):
+    """One account; by effective date, what follows the order of booking is null."""
+
+    account: Annotated[str, Meta(description="`book/owner/asset`, the owner percent-encoded.")]
+    book: str
+    asset: str
+    scale: Annotated[int, Meta(description="How many decimals the asset has.")]
+    side: Side
+    balance: Decimals
+    held: Decimals | None
+    available: Annotated[
+        Decimals | None, Meta(description="`balance - held`; null on debit books.")
+    ]
+    floor: Annotated[Decimals | None, Meta(description="Null: no limit.")]
+    suspend_below: Decimals | None
+    alert_below: Decimals | None
+    status: AccountStatus | None
+    seq: Annotated[int, Meta(description="The number of the account's last entry.")] | None
+    digest: Digest | None
+    total_in: Decimals
+    total_out: Decimals
+    total_earned: Annotated[
+        Decimals | UnsetType, Meta(description="Absent until something is earned.")
+    ] = UNSET
+
+
+class Balance(DatedBalance, frozen=True, kw_only=True, gc=False):
+    """One account as its last entry left it."""
+
+    held: Decimals
+    status: AccountStatus
+    seq: Annotated[int, Meta(description="The number of the account's last entry.")]
+    digest: Digest
+
+
+class AccountEntry(Balance, frozen=True, kw_only=True, gc=False):
+    """One account after a change, and the change, in the account's own sense."""
+
+    amount: Decimals
+    held_change: Decimals
+    balance_before: Decimals
+    alert: Annotated[
+        Literal["low_balance"] | UnsetType,
+        Meta(description="On the entry that crosses `alert_below`."),
+    ] = UNSET
+
+
+class Total(Struct, frozen=True, kw_only=True, gc=False):
+    """What all users have in one book and asset."""
+
+    book: str
+    asset: str
+    balance: Decimals
+    held: Decimals
+
+
+class Hold(Struct, frozen=True, kw_only=True, gc=False):
+    """Funds reserved; `placed_by` is told to admins, and to who placed it."""
+
+    id: Id
+    user_id: str
+    account: str
+    amount: Decimals
+    remaining: Decimals
+    status: HoldStatus
+    placed_by: str | None
+    expires_at: Time | None
+    reference: str | None
+
+
+class Control(Struct, frozen=True, kw_only=True):
+    """How a user's trades in one book are decided."""
+
+    mode: str
+    book: str
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What is told of a transaction to everybody who sees it."""
+
+    epoch: Epoch
+    position: Position
+    transaction_id: Id
+    change_type: str
+    description: str
+    reference: str | None
+    metadata: dict[str, Any]
+    reverses: Annotated[
+        str | None, Meta(description="The id of the transaction that this one undoes.")
+    ]
+    effective_at: Time
+    timestamp: Time
+
+
+class Update(Told, frozen=True, kw_only=True):
+    """One user's view of one transaction; `user_id` is null where no user is touched."""
+
+    user_id: str | None
+    changes: list[AccountEntry]
+    hold: Hold | UnsetType = UNSET
+
+
+class AdminUpdate(Update, frozen=True, kw_only=True):
+    """One user's view of one transaction, with what only admins see."""
+
+    internal: Any
+    actor: str
+    actor_role: str
+    idempotency_key: str | None
+    control: Control | UnsetType = UNSET
