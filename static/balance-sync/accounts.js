@@ -2,12 +2,17 @@
 
 import { grouped, signed } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
+import { sparkline } from "../parts/sparkline.js";
 import { minorUnits } from "../tallywire-client.js";
+import { Courses } from "./courses.js";
 import { clockTime, movement, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../tallywire-client.js").Account} Account */
+/** @typedef {import("../tallywire-client.js").Change} Change */
+/** @typedef {import("../tallywire-client.js").Update} Update */
 
-/** @type {Record<string, string>} */
+/** @type {Record<Account["proof"]["state"], string>} */
 const PROOF_WORDS = {
   snapshot: "snapshot",
   verified: "verified",
@@ -17,7 +22,7 @@ const PROOF_WORDS = {
 
 /**
  * What an account's status keeps from moving, or that it is below its alert; "" where neither.
- * @param {any} account a BALANCE
+ * @param {Account} account
  */
 function warningOf({ status, available, scale, alert_below: alertBelow, suspend_below: below }) {
   if (status === "closed") return "Closed: nothing moves in or out.";
@@ -36,10 +41,11 @@ export class Accounts {
   #session = null;
   /** @type {Map<string, HTMLElement>} */
   #cards = new Map();
-  /** By account, its newest change. @type {Map<string, {change: any, type: string, at: string}>} */
+  /** By account, its newest change. @type {Map<string, {change: Change, type: string, at: string}>} */
   #last = new Map();
   /** The accounts of the newest update. @type {Set<string>} */
   #newest = new Set();
+  #courses = new Courses(() => this.#dirty());
   #dirty = oncePerFrame(() => this.#draw());
 
   constructor() {
@@ -49,11 +55,10 @@ export class Accounts {
   /** @param {Session} session shown from now on */
   follow(session) {
     this.#session = session;
+    this.#courses.follow(session);
     this.#cards.clear();
     element("accounts").replaceChildren();
     this.#forgetChanges();
-    const { user, superadmin } = session.identity;
-    write(element("owner"), superadmin ? `${user}, as superadmin` : user);
     session.on("status", this.#dirty);
     session.on("mismatch", this.#dirty);
     session.on("balances", () => this.#forgetChanges());
@@ -66,7 +71,7 @@ export class Accounts {
     this.#dirty();
   }
 
-  /** @param {any} update an UPDATE */
+  /** @param {Update} update */
   #changed(update) {
     if (update.changes.length) this.#newest.clear();
     for (const change of update.changes) {
@@ -78,15 +83,15 @@ export class Accounts {
   }
 
   #draw() {
-    /** @type {ReadonlyMap<string, any>} */
-    const known = this.#session?.client.accounts ?? new Map();
+    if (!this.#session) return;
+    const known = this.#session.client.accounts;
     for (const [name, card] of this.#cards) {
       if (known.has(name)) continue;
       card.remove();
       this.#cards.delete(name);
     }
     [...known.keys()].sort().forEach((name, index) => {
-      const account = known.get(name);
+      const account = /** @type {Account} */ (known.get(name));
       const card = this.#cards.get(name) ?? this.#newCard(account);
       const place = element("accounts").children[index];
       if (place !== card) element("accounts").insertBefore(card, place ?? null);
@@ -95,7 +100,7 @@ export class Accounts {
     this.#drawNotices(known);
   }
 
-  /** @param {any} account a BALANCE */
+  /** @param {Account} account */
   #newCard({ account: name, asset, book }) {
     const card = copyOf("account-template");
     card.dataset.account = name;
@@ -107,13 +112,15 @@ export class Accounts {
 
   /**
    * @param {HTMLElement} card
-   * @param {any} account a BALANCE with its proof
+   * @param {Account} account
    */
   #drawCard(card, account) {
     const { account: name, proof } = account;
     /** @type {(part: string, text: string) => void} */
     const put = (part, text) => write(one(card, `.${part}`), text);
-    put("value", grouped(account.balance));
+    const [whole = "", fraction] = grouped(account.balance).split(".");
+    put("whole", whole);
+    put("fraction", fraction === undefined ? "" : `.${fraction}`);
     put("available", account.available === null ? "–" : grouped(account.available));
     put("held", grouped(account.held));
     put("seq", String(account.seq));
@@ -123,9 +130,10 @@ export class Accounts {
     const warning = warningOf(account);
     put("warning", warning);
     show(one(card, ".warning"), Boolean(warning));
-    put("mark", PROOF_WORDS[proof.state] ?? proof.state);
+    put("mark", PROOF_WORDS[proof.state]);
     put("words", proof.words);
     one(card, ".proof").dataset.proof = proof.state;
+    sparkline(one(card, ".sparkline", SVGSVGElement), this.#courses.of(name));
     card.classList.toggle("latest", this.#newest.has(name));
     card.classList.toggle("broken", proof.state === "broken");
   }
@@ -139,13 +147,14 @@ export class Accounts {
     return `${amount} ${words(last.type)}, ${clockTime(last.at)}${alert}`.trim();
   }
 
-  /** @param {ReadonlyMap<string, any>} known */
+  /** @param {ReadonlyMap<string, Account>} known */
   #drawNotices(known) {
     const empty = element("no-accounts");
     show(empty, known.size === 0);
     write(empty, this.#session?.client.cursor
       ? "No account yet. The first deposit or transfer makes one."
       : "Choose a user and connect.");
+    show(element("no-crypto"), [...known.values()].some(({ proof }) => proof.state === "unchecked"));
     const broken = [...known.values()].filter(({ proof }) => proof.state === "broken");
     show(element("mismatch"), broken.length > 0);
     if (broken.length) {
@@ -167,9 +176,9 @@ const announce = (() => {
     pending = null;
     setTimeout(speak, 1000);
   };
-  return (/** @type {any} */ { change_type: type, changes }) => {
+  return (/** @type {Update} */ { change_type: type, changes }) => {
     if (!changes.length) return;
-    pending = `${words(type)}: ${changes.map((/** @type {any} */ change) => (
+    pending = `${words(type)}: ${changes.map((change) => (
       `${signed(change.amount)} ${change.asset} in ${change.book}, balance ${grouped(change.balance)}`
     )).join("; ")}`;
     if (waiting) return;

@@ -6,19 +6,7 @@ import { Refusal } from "../parts/requests.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./log.js").Log} Log */
-
-/**
- * @typedef {object} Hold
- * @property {string} id
- * @property {string} user_id
- * @property {string} account
- * @property {string} amount
- * @property {string} remaining
- * @property {string} status
- * @property {string | null} placed_by
- * @property {string | null} expires_at
- * @property {string | null} reference
- */
+/** @typedef {import("../tallywire-client.js").Hold} Hold */
 
 const UNHEARD = "No answer came, so it may have been booked or not."
   + " Send it again to find out: it cannot be booked twice.";

@@ -1,13 +1,17 @@
 /** What a superadmin sees besides: the totals of all users, and their changes. */
 
 import { grouped } from "../parts/amounts.js";
-import { element, oncePerFrame, show, write } from "../parts/elements.js";
+import { copyOf, element, oncePerFrame, show, write } from "../parts/elements.js";
+import { Rows } from "../parts/rows.js";
 import { decimalText, minorUnits } from "../tallywire-client.js";
-import { Rows } from "./rows.js";
-import { clockTime, movement, words } from "./wording.js";
+import { clockTime, fillRow, movement, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
-/** @typedef {{book: string, asset: string, balance: string, held: string}} Total */
+/** @typedef {import("./wording.js").Row} Row */
+/** @typedef {import("../tallywire-client.js").AdminUpdate} AdminUpdate */
+/** @typedef {import("../tallywire-client.js").MonitorInit["totals"][number]} Total */
+
+const CHANGES_MOST = 2000;
 
 /**
  * @param {number} n
@@ -16,7 +20,13 @@ import { clockTime, movement, words } from "./wording.js";
 const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 export class Monitor {
-  #changes = new Rows(element("changes"), element("no-changes"));
+  /** @type {Rows<Row>} */
+  #changes = new Rows(element("changes"), {
+    most: CHANGES_MOST,
+    make: () => copyOf("row-template"),
+    fill: fillRow,
+    drawn: () => show(element("no-changes"), this.#changes.count === 0),
+  });
   /** @type {Map<string, Total>} */
   #totals = new Map();
   #drawTotals = oncePerFrame(() => this.#draw());
@@ -30,9 +40,7 @@ export class Monitor {
     show(element("monitor"), session.identity.superadmin);
     session.on("monitor-init", ({ message }) => {
       const { totals, connected, recent } = message;
-      this.#totals = new Map(totals.map((/** @type {Total} */ row) => (
-        [`${row.book} ${row.asset}`, row]
-      )));
+      this.#totals = new Map(totals.map((row) => [`${row.book} ${row.asset}`, row]));
       this.#drawTotals();
       const { users, connections } = connected;
       write(
@@ -50,7 +58,7 @@ export class Monitor {
     });
   }
 
-  /** @param {any} update an UPDATE with admin fields */
+  /** @param {AdminUpdate} update */
   #addRows(update) {
     const { change_type: type, position, user_id: user, actor, timestamp } = update;
     const about = [`position ${position}`, clockTime(timestamp), words(type), actor && `by ${actor}`];
@@ -70,7 +78,7 @@ export class Monitor {
     }
   }
 
-  /** @param {any} update an UPDATE */
+  /** @param {AdminUpdate} update */
   #addToTotals(update) {
     for (const { book, asset, scale, amount, held_change: heldChange } of update.changes) {
       const key = `${book} ${asset}`;

@@ -2,6 +2,7 @@
 
 import { grouped } from "../parts/amounts.js";
 import { element, one, show, write } from "../parts/elements.js";
+import { NoToken } from "../parts/identity.js";
 import { Refusal } from "../parts/requests.js";
 import { capital } from "./wording.js";
 
@@ -9,12 +10,42 @@ import { capital } from "./wording.js";
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {{operation: string, path: string, body: Record<string, any>}} Asked */
 
-/** @type {Record<string, {path: string, submit: string, done: string}>} */
+/**
+ * @typedef {object} Operation
+ * @property {string} path of its call
+ * @property {string} submit the button's words
+ * @property {string} done what became of it
+ * @property {string} [notForUsers] what only an operator may do
+ * @property {"in" | "out" | "either"} moves which way the amount goes
+ */
+
+/** @type {Record<string, Operation>} */
 const OPERATIONS = {
-  deposit: { path: "/v1/deposits", submit: "Deposit", done: "Deposited" },
-  withdrawal: { path: "/v1/withdrawals", submit: "Withdraw", done: "Withdrawn" },
-  transfer: { path: "/v1/transfers", submit: "Transfer", done: "Transferred" },
-  hold: { path: "/v1/holds", submit: "Hold", done: "Held" },
+  deposit: {
+    path: "/v1/deposits", submit: "Deposit", done: "Deposited", moves: "in",
+    notForUsers: "book a deposit",
+  },
+  withdrawal: { path: "/v1/withdrawals", submit: "Withdraw", done: "Withdrawn", moves: "out" },
+  transfer: { path: "/v1/transfers", submit: "Transfer", done: "Transferred", moves: "out" },
+  hold: { path: "/v1/holds", submit: "Hold", done: "Held", moves: "out" },
+  adjustment: {
+    path: "/v1/adjustments", submit: "Adjust", done: "Adjusted", moves: "either",
+    notForUsers: "adjust a balance",
+  },
+  charge: {
+    path: "/v1/charges", submit: "Charge", done: "Charged", moves: "out",
+    notForUsers: "charge for a service",
+  },
+  recharge: {
+    path: "/v1/recharges", submit: "Recharge", done: "Recharged", moves: "in",
+    notForUsers: "book a recharge",
+  },
+};
+/** By a problem's pointer, the field that shows it. @type {Record<string, string>} */
+const FIELD_OF_POINTER = {
+  "/user_id": "subject",
+  "/from_user": "subject",
+  "/new_balance": "amount",
 };
 /** @type {Record<string, string>} */
 const FIELD_OF_CODE = {
@@ -31,6 +62,9 @@ const input = (id) => element(id, HTMLInputElement);
 /** @param {string} id */
 const value = (id) => input(id).value.trim();
 
+const settingBalance = () => (
+  one(document, "input[name=adjusting]:checked", HTMLInputElement).value === "new_balance"
+);
 const chosen = () => one(document, "input[name=operation]:checked", HTMLInputElement).value;
 /** @param {string} operation */
 const choose = (operation) => {
@@ -49,6 +83,9 @@ export class Operations {
       this.#submit();
     });
     element("operation").addEventListener("input", () => this.#draw());
+    element("quick").addEventListener("click", ({ target }) => {
+      if (target instanceof HTMLButtonElement) this.#quick(target);
+    });
     choose("deposit");
     this.#draw();
   }
@@ -66,16 +103,44 @@ export class Operations {
 
   #draw() {
     const operation = chosen();
+    const { notForUsers, moves, submit } = /** @type {Operation} */ (OPERATIONS[operation]);
     const identity = this.#session?.identity;
     const superadmin = Boolean(identity?.superadmin);
-    const allowed = Boolean(identity) && (superadmin || operation !== "deposit");
+    const allowed = Boolean(identity) && (superadmin || !notForUsers);
+    const adjusting = operation === "adjustment";
+    const setting = adjusting && settingBalance();
     show(field("subject"), superadmin);
     show(field("to_user"), operation === "transfer");
     show(field("expires_in_s"), operation === "hold");
+    show(field("service_type"), operation === "charge" || operation === "recharge");
+    show(element("adjusting"), adjusting);
+    show(element("all-available"), moves === "out" && this.#available() !== null);
+    show(element("quick"), !setting);
     show(element("not-for-users"), Boolean(identity) && !allowed);
+    write(element("not-for-users"), `Only an operator may ${notForUsers}. Connect with “Operate as superadmin” to do it.`);
     write(element("subject-label"), operation === "transfer" ? "From user" : "For user");
-    write(element("submit"), OPERATIONS[operation]?.submit ?? "");
+    write(element("amount-label"), setting ? "New balance" : adjusting ? "Amount, negative to take away" : "Amount");
+    write(element("description-need"), adjusting ? "(required)" : "(optional)");
+    write(element("submit"), submit);
     element("fields", HTMLFieldSetElement).disabled = !allowed;
+  }
+
+  /** What the account in the form has available, where this tab shows it; else null. */
+  #available() {
+    if (!this.#session) return null;
+    const { client, identity } = this.#session;
+    if (identity.superadmin && value("subject") !== identity.user) return null;
+    for (const { book, asset, available } of client.accounts.values()) {
+      if (book === value("book") && asset === value("asset")) return available;
+    }
+    return null;
+  }
+
+  /** @param {HTMLButtonElement} button one of the quick amounts */
+  #quick({ value: amount }) {
+    input("amount").value = amount === "all" ? this.#available() ?? "" : amount;
+    this.#draw();
+    element("submit").focus();
   }
 
   #clearErrors() {
@@ -127,9 +192,12 @@ export class Operations {
     const body = operation === "transfer"
       ? { from_user: subject, to_user: value("to_user") }
       : { user_id: subject };
-    Object.assign(body, { amount: value("amount"), asset: value("asset") });
+    const setting = operation === "adjustment" && settingBalance();
+    Object.assign(body, { [setting ? "new_balance" : "amount"]: value("amount"), asset: value("asset") });
     if (value("book")) body.book = value("book");
     if (value("description")) body.description = value("description");
+    const service = value("service_type");
+    if (service && !field("service_type").hidden) body.service_type = service;
     const expires = value("expires_in_s");
     if (operation === "hold" && expires) {
       // What is no number goes as it is: the server's refusal tells what is wrong with it.
@@ -152,6 +220,7 @@ export class Operations {
     } catch (error) {
       if (session !== this.#session) return;
       if (error instanceof Refusal) this.#refused(asked, error, key);
+      else if (error instanceof NoToken) this.#tell("bad", `Not sent: ${error.message}.`);
       else this.#unheard(asked, /** @type {Error} */ (error), key);
     } finally {
       button.disabled = false;
@@ -164,7 +233,8 @@ export class Operations {
    * @param {boolean} replayed
    */
   #accepted({ operation, body }, { transaction_id: id, position }, replayed) {
-    const text = `${OPERATIONS[operation]?.done} ${grouped(body.amount)} ${body.asset}`
+    const amount = body.amount ?? body.new_balance;
+    const text = `${OPERATIONS[operation]?.done} ${body.amount ? "" : "to "}${grouped(amount)} ${body.asset}`
       + (replayed ? ". It had been booked already; nothing moved twice." : `, position ${position}.`);
     this.#tell("good", text, `Transaction ${id}`);
     this.log.note("request", text, { about: `transaction ${id}` });
@@ -180,9 +250,9 @@ export class Operations {
   #refused({ operation, body }, refusal, key) {
     const { code, message: detail, later } = refusal;
     const told = refusal.errors.filter((error) => {
-      const name = error.pointer.slice(1);
+      const name = FIELD_OF_POINTER[error.pointer] ?? error.pointer.slice(1);
       const text = name === "amount" ? refusal.amountWords(error.detail) : error.detail;
-      return this.#fieldError(["user_id", "from_user"].includes(name) ? "subject" : name, text);
+      return this.#fieldError(name, text);
     });
     const about = code === "unknown_user" && operation !== "transfer" ? "subject"
       : { ...FIELD_OF_CODE, unknown_user: "to_user" }[code];
@@ -190,7 +260,7 @@ export class Operations {
     const wait = later && refusal.retryAfter ? ` Try again in ${refusal.retryAfter} s.` : "";
     this.#tell("bad", `Refused: ${detail}${wait}`, later ? sameKey(key) : code);
     this.log.note("request", `${capital(operation)} refused: ${detail}`, {
-      about: [code, body.amount && `${body.amount} ${body.asset}`].filter(Boolean).join(" · "),
+      about: [code, `${body.amount ?? body.new_balance} ${body.asset}`].filter(Boolean).join(" · "),
       tone: "bad",
     });
     /** @type {HTMLElement | null} */ (

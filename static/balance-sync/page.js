@@ -2,16 +2,19 @@
 
 import { ConnectionLight } from "../parts/connection-light.js";
 import { element, show, write } from "../parts/elements.js";
-import { Identity } from "../parts/identity.js";
+import { Identity, claimsOf } from "../parts/identity.js";
 import { Accounts } from "./accounts.js";
 import { Holds } from "./holds.js";
 import { Log } from "./log.js";
 import { Monitor } from "./monitor.js";
 import { Operations } from "./operations.js";
 import { Session } from "./session.js";
+import { drawBadge } from "./tab-badge.js";
+import { TrialPanel } from "./trial-panel.js";
 
 const log = new Log();
 const light = new ConnectionLight(element("connection"));
+const trial = new TrialPanel();
 const panels = [new Accounts(), new Monitor(), new Holds(log), new Operations(log), log];
 
 /** @type {Session | null} */
@@ -27,8 +30,10 @@ function start(user, superadmin) {
   const identity = new Identity(user, superadmin ? "superadmin" : "user", pasted);
   session = new Session(identity);
   show(element("superadmin-banner"), superadmin);
-  document.title = `${superadmin ? `${user} (superadmin)` : user} · Tallywire`;
-  const query = new URLSearchParams({ user });
+  drawBadge(identity);
+  const query = new URLSearchParams(location.search);
+  query.set("user", user);
+  query.delete("operate");
   if (superadmin) query.set("operate", "superadmin");
   history.replaceState(null, "", `?${query}`);
   light.follow(session.client, session.ended);
@@ -41,6 +46,11 @@ function start(user, superadmin) {
 
 element("identity").addEventListener("submit", (event) => {
   event.preventDefault();
+  const pasted = claimsOf(element("token", HTMLInputElement).value.trim());
+  if (pasted) {
+    element("user", HTMLInputElement).value = pasted.user;
+    element("operate", HTMLInputElement).checked = pasted.role === "superadmin";
+  }
   const user = element("user", HTMLInputElement).value.trim();
   const error = element("identity-error");
   write(error, "Name a user, for example alice.");
@@ -55,3 +65,4 @@ element("operate", HTMLInputElement).checked = query.get("operate") === "superad
 if (query.get("user")) {
   start(query.get("user") ?? "", element("operate", HTMLInputElement).checked);
 }
+if (query.get("test") === "run") trial.run();

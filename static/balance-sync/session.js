@@ -4,6 +4,7 @@ import { Requests } from "../parts/requests.js";
 import { TallywireClient } from "../tallywire-client.js";
 
 /** @typedef {import("../parts/identity.js").Identity} Identity */
+/** @typedef {import("../tallywire-client.js").ClientEvents} ClientEvents */
 
 export class Session {
   #ending = new AbortController();
@@ -30,13 +31,14 @@ export class Session {
 
   /**
    * Hears one of the client's events until the session ends.
-   * @param {string} name
-   * @param {(detail: any) => void} handle
+   * @template {keyof ClientEvents} Name
+   * @param {Name} name
+   * @param {(detail: ClientEvents[Name]) => void} handle
    */
   on(name, handle) {
     this.client.addEventListener(
       name,
-      (event) => handle(/** @type {CustomEvent} */ (event).detail),
+      (/** @type {Event} */ event) => handle(/** @type {CustomEvent} */ (event).detail),
       { signal: this.ended },
     );
   }

@@ -1,6 +1,36 @@
 /** Changes of balances in words, as cards, log and monitor tell them. */
 
 import { grouped, isZero, signed } from "../parts/amounts.js";
+import { one, write } from "../parts/elements.js";
+
+/** @typedef {import("../tallywire-client.js").Change} Change */
+/** @typedef {import("../tallywire-client.js").Hold} Hold */
+
+/**
+ * A row of the log, or of everybody's changes.
+ * @typedef {object} Row
+ * @property {string} what
+ * @property {string} [amount]
+ * @property {string} about
+ * @property {"good" | "bad" | "warn"} [tone]
+ * @property {string} [kind]
+ * @property {number} [position]
+ */
+
+/**
+ * Writes a row into a copy of the row template, which may have held another.
+ * @param {HTMLElement} node
+ * @param {Row} row
+ */
+export function fillRow(node, { what, amount = "", about, tone, kind, position }) {
+  write(one(node, ".what"), what);
+  write(one(node, ".amount"), amount);
+  write(one(node, ".about"), about);
+  for (const [name, value] of Object.entries({ tone, kind, position })) {
+    if (value === undefined) delete node.dataset[name];
+    else node.dataset[name] = String(value);
+  }
+}
 
 /** @param {string} type a change type */
 export const words = (type) => type.replaceAll("_", " ");
@@ -13,7 +43,7 @@ export const clockTime = (when) => new Date(when).toLocaleTimeString(undefined, 
 
 /**
  * The amount of a change as a row shows it: what was held where no money moved.
- * @param {{amount: string, held_change: string}} change
+ * @param {Pick<Change, "amount" | "held_change">} change
  * @returns {{amount?: string, tone?: "good"}}
  */
 export function movement({ amount, held_change: heldChange }) {
@@ -25,7 +55,7 @@ export function movement({ amount, held_change: heldChange }) {
 
 /**
  * What a change brought about besides its amount.
- * @param {{alert?: string, status: string}} change
+ * @param {Change} change
  */
 export function noticed({ alert, status }) {
   return [alert && words(alert), status !== "active" && status].filter(Boolean);
@@ -33,7 +63,7 @@ export function noticed({ alert, status }) {
 
 /**
  * What a hold reserves after a part of it was confirmed.
- * @param {{status: string, amount: string, remaining: string} | undefined} hold
+ * @param {Hold | undefined} hold
  */
 export function stillHeld(hold) {
   return hold?.status === "open" && hold.remaining !== hold.amount

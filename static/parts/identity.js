@@ -15,6 +15,24 @@ export class NoToken extends Error {
   }
 }
 
+/**
+ * Whom a token is for, or null where it cannot be read; the server alone says whether it is good.
+ * @param {string} token a JWT
+ * @returns {{user: string, role: Role} | null}
+ */
+export function claimsOf(token) {
+  try {
+    const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
+    const { sub, role = "user" } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof sub === "string" ? { user: sub, role } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @typedef {"user" | "auditor" | "admin" | "superadmin"} Role */
+
 export class Identity {
   /** Whether the server gave out no development token, so that one must be pasted. */
   mustPaste = false;
@@ -22,7 +40,7 @@ export class Identity {
 
   /**
    * @param {string} user
-   * @param {"user" | "auditor" | "admin" | "superadmin"} role
+   * @param {Role} role
    * @param {() => string} pasted a token that was pasted, "" for none
    */
   constructor(user, role, pasted = () => "") {
@@ -45,12 +63,7 @@ export class Identity {
     if (this.#token && !fresh) return this.#token;
     const pasted = this.pasted();
     if (pasted) return pasted;
-    const answer = await fetch("/dev/token", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ user_id: this.user, role: this.role }),
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
-    });
+    const answer = await this.#ask();
     if (answer.status === 404 || answer.status === 405) {
       this.mustPaste = true;
       throw new NoToken("this server gives out no development tokens; paste a token", false);
@@ -62,5 +75,18 @@ export class Identity {
     }
     this.#token = (await answer.json()).token;
     return this.#token;
+  }
+
+  async #ask() {
+    try {
+      return await fetch("/dev/token", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ user_id: this.user, role: this.role }),
+        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+      });
+    } catch {
+      throw new NoToken(`the server at ${location.host} gives no answer`, true);
+    }
   }
 }

@@ -3,6 +3,7 @@
 import { grouped } from "./amounts.js";
 
 /** @typedef {import("./identity.js").Identity} Identity */
+/** @typedef {import("./identity.js").NoToken} NoToken */
 
 const ANSWER_WITHIN_MS = 20_000;
 
@@ -44,8 +45,17 @@ export class Refusal extends Error {
   }
 }
 
+/** No answer came, or none that the server gave: a change may have been booked or not. */
+export class NoAnswer extends Error {
+  /** @param {string} message */
+  constructor(message) {
+    super(message);
+    this.name = "NoAnswer";
+  }
+}
+
 /** A key that no other request has. */
-function newKey() {
+export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -64,7 +74,7 @@ export class Requests {
    * What a GET answers.
    * @param {string} path
    * @returns {Promise<any>}
-   * @throws {Refusal} or another error where no answer came
+   * @throws {Refusal | NoAnswer | NoToken}
    */
   async get(path) {
     return (await this.#ask(path, {})).outcome;
@@ -88,13 +98,14 @@ export class Requests {
    * Changes something; sent again after a refusal or without an answer, it cannot be booked twice.
    * @param {string} path
    * @param {object} body
+   * @param {string} [key] of the caller's own, in place of the one that is kept
    * @returns {Promise<{outcome: any, replayed: boolean}>} replayed: it had been booked already
-   * @throws {Refusal} or another error where no answer came
+   * @throws {Refusal | NoAnswer | NoToken}
    */
-  async post(path, body) {
+  async post(path, body, key = this.keyOf(path, body)) {
     const { outcome, headers } = await this.#ask(path, {
       method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": this.keyOf(path, body) },
+      headers: { "Content-Type": "application/json", "Idempotency-Key": key },
       body: JSON.stringify(body),
     });
     this.#unanswered.delete(path);
@@ -106,19 +117,29 @@ export class Requests {
    * @param {{method?: string, headers?: Record<string, string>, body?: string}} options
    */
   async #ask(path, options) {
-    /** @param {boolean} fresh */
-    const attempt = async (fresh) => fetch(path, {
-      ...options,
-      headers: {
-        ...options.headers,
-        Authorization: `Bearer ${await this.identity.token({ fresh })}`,
-      },
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
-    });
-    let answer = await attempt(false);
-    if (answer.status === 401) answer = await attempt(true);
-    const outcome = await answer.json();
+    let answer = await this.#attempt(path, options, false);
+    if (answer.status === 401) answer = await this.#attempt(path, options, true);
+    const outcome = await answer.json().catch(() => null);
+    if (outcome === null) throw new NoAnswer(`HTTP ${answer.status} without an answer of the server`);
     if (!answer.ok) throw new Refusal(outcome, answer.status, answer.headers.get("Retry-After"));
     return { outcome, headers: answer.headers };
+  }
+
+  /**
+   * @param {string} path
+   * @param {{method?: string, headers?: Record<string, string>, body?: string}} options
+   * @param {boolean} fresh whether the last token was refused
+   */
+  async #attempt(path, options, fresh) {
+    const token = await this.identity.token({ fresh });
+    const headers = { ...options.headers, Authorization: `Bearer ${token}` };
+    try {
+      return await fetch(path, { ...options, headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    } catch (error) {
+      const { name } = /** @type {Error} */ (error);
+      throw new NoAnswer(name === "TimeoutError"
+        ? `no answer from ${location.host} within ${ANSWER_WITHIN_MS / 1000} s`
+        : `no answer from ${location.host}: the server is down, or the network is`);
+    }
   }
 }

@@ -1,0 +1,253 @@
+/** One run of the comprehensive test: users of its own, their screens, step after step. */
+
+import { Identity, NoToken } from "../parts/identity.js";
+import { NoAnswer, Refusal, Requests, newKey } from "../parts/requests.js";
+import { Failure, LOOK, same } from "./trial-failures.js";
+import { Screen } from "./trial-screen.js";
+
+/** @typedef {import("./trial-steps.js").Step} Step */
+/** @typedef {import("./trial-steps.js").Booking} Booking */
+/** @typedef {import("../tallywire-client.js").Update} Update */
+/** @typedef {import("../tallywire-client.js").ClientOptions} ClientOptions */
+/** @typedef {"ann" | "ben"} Name */
+/** @typedef {Name | "operator"} Who */
+
+/**
+ * In milliseconds: from the request to its answer, and from the answer to the last screen;
+ * negative where the screens were first.
+ * @typedef {{answer: number, screen: number}} Timing
+ */
+
+/**
+ * @typedef {object} Result
+ * @property {string} name
+ * @property {"waiting" | "running" | "passed" | "failed" | "left out"} state
+ * @property {Timing} [timing]
+ * @property {string} [words] why it failed
+ * @property {string} [look] at what
+ */
+
+const BOOK = "demo";
+const ASSET = "USDT";
+/** @type {Name[]} */
+const NAMES = ["ann", "ben"];
+
+export class Trial {
+  names = NAMES;
+  /** By step, the transaction that it booked. @type {Map<string, string>} */
+  #booked = new Map();
+  /** @type {Screen[]} */
+  #opened = [];
+
+  /**
+   * @param {Step[]} steps
+   * @param {(results: Result[], running: number) => void} told after every change of a result
+   */
+  constructor(steps, told) {
+    this.steps = steps;
+    this.told = told;
+    const run = newKey().slice(0, 8);
+    this.users = { ann: `test-ann-${run}`, ben: `test-ben-${run}` };
+    this.identities = {
+      operator: new Identity(`test-operator-${run}`, "superadmin"),
+      ann: new Identity(this.users.ann, "user"),
+      ben: new Identity(this.users.ben, "user"),
+    };
+    this.requests = {
+      operator: new Requests(this.identities.operator),
+      ann: new Requests(this.identities.ann),
+      ben: new Requests(this.identities.ben),
+    };
+    this.screens = { ann: this.newScreen("ann"), ben: this.newScreen("ben") };
+    /** @type {Result[]} */
+    this.results = steps.map(({ name }) => ({ name, state: "waiting" }));
+  }
+
+  /**
+   * Runs every step in turn.
+   * @param {AbortSignal} stopped nothing is begun after it
+   */
+  async run(stopped) {
+    let lost = false;
+    try {
+      for (const [index, step] of this.steps.entries()) {
+        if (lost || stopped.aborted) {
+          this.#tell(index, { state: "left out" });
+          continue;
+        }
+        this.#tell(index, { state: "running" });
+        const result = await this.#one(step);
+        this.#tell(index, result);
+        lost = result.state === "failed" && "vital" in step;
+      }
+    } finally {
+      for (const screen of this.#opened) screen.close();
+    }
+  }
+
+  /**
+   * @param {number} index
+   * @param {Partial<Result>} result
+   */
+  #tell(index, result) {
+    Object.assign(/** @type {Result} */ (this.results[index]), result);
+    this.told(this.results, index);
+  }
+
+  /**
+   * @param {Step} step
+   * @returns {Promise<Omit<Result, "name">>}
+   */
+  async #one(step) {
+    try {
+      const timing = await ("run" in step ? step.run(this) : this.book(step));
+      return { state: "passed", ...(timing && { timing }) };
+    } catch (error) {
+      return { state: "failed", ...explained(/** @type {Error} */ (error)) };
+    }
+  }
+
+  /** Has every token ready, so that none is waited for while time is taken. */
+  async getTokens() {
+    await Promise.all(Object.values(this.identities).map((identity) => identity.token()));
+  }
+
+  /**
+   * Another screen of that user, closed at the end at the latest.
+   * @param {Name} who
+   * @param {Partial<ClientOptions>} [options]
+   */
+  newScreen(who, options) {
+    const screen = new Screen(this.identities[who], options);
+    this.#opened.push(screen);
+    return screen;
+  }
+
+  newKey() {
+    return newKey();
+  }
+
+  /**
+   * @template {object} T
+   * @param {T} body
+   */
+  inBook(body) {
+    return { ...body, book: BOOK, asset: ASSET };
+  }
+
+  /** @param {Name} who */
+  accountName(who) {
+    return `${BOOK}/${this.users[who]}/${ASSET}`;
+  }
+
+  /**
+   * The account as that user's screen shows it.
+   * @param {Name} who
+   */
+  account(who) {
+    const account = this.screens[who].client.accounts.get(this.accountName(who));
+    if (!account) throw new Failure(`an account of ${this.users[who]}`, "its screen shows none", LOOK.notShown);
+    return account;
+  }
+
+  /** The transaction that a step booked. @param {string} step */
+  booked = (step) => {
+    const id = this.#booked.get(step);
+    if (!id) throw new Failure(`a transaction of “${step}”`, "that step did not book one", "Look at that step.");
+    return id;
+  };
+
+  /**
+   * Books what a step says, and holds its answer and every screen against each other.
+   * @param {Booking} step
+   * @returns {Promise<Timing>}
+   */
+  async book({ name, by, path, body, bare, type, shows }) {
+    const asked = bare ? body(this) : this.inBook(body(this));
+    const { outcome, askedAt, answeredAt } = await this.post(by, typeof path === "string" ? path : path(this), asked);
+    this.#booked.set(name, outcome.transaction_id);
+    let screenAt = 0;
+    for (const [who, expected] of Object.entries(shows)) {
+      const { update, at } = await this.screens[/** @type {Name} */ (who)].shows(outcome.position);
+      same(`the screen of ${update.user_id} to show a`, type, update.change_type, LOOK.wrong);
+      same(`one changed account of ${update.user_id}, so`, 1, update.changes.length, LOOK.wrong);
+      const [{ amount, held_change: held, balance }] = update.changes;
+      const all = { amount, held: "0.000000", balance, ...expected };
+      same(`the screen of ${update.user_id} to show`, all, { amount, held, balance }, LOOK.wrong);
+      const told = outcome.updates.find((/** @type {Update} */ { user_id: user }) => user === update.user_id);
+      if (told) same("the screen to show what the answer says:", told.changes, update.changes, LOOK.wrong);
+      const account = this.account(/** @type {Name} */ (who));
+      if (account.proof.state === "broken") {
+        throw new Failure("the entry to fit", account.proof.words, LOOK.chain(update.user_id));
+      }
+      screenAt = Math.max(screenAt, at);
+    }
+    return { answer: answeredAt - askedAt, screen: screenAt - answeredAt };
+  }
+
+  /**
+   * @param {Who} who
+   * @param {string} path
+   * @param {object} body
+   * @param {string} [key]
+   */
+  async post(who, path, body, key = newKey()) {
+    const askedAt = performance.now();
+    try {
+      const { outcome, replayed } = await this.requests[who].post(path, body, key);
+      return { outcome, replayed, askedAt, answeredAt: performance.now() };
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      throw new Failure(`POST ${path} to be accepted`, `it was refused with ${error.status} ${error.code}: ${error.message}`, LOOK.refused);
+    }
+  }
+
+  /**
+   * The code with which that request is refused.
+   * @param {Who} who
+   * @param {string} path
+   * @param {object} body
+   * @param {string} [key]
+   */
+  async refusal(who, path, body, key = newKey()) {
+    try {
+      await this.requests[who].post(path, body, key);
+    } catch (error) {
+      if (error instanceof Refusal) return error.code;
+      throw error;
+    }
+    throw new Failure(`POST ${path} to be refused`, "it was accepted", LOOK.refused);
+  }
+
+  /**
+   * @param {Who} who
+   * @param {string} path
+   */
+  async get(who, path) {
+    return this.requests[who].get(path);
+  }
+
+  /**
+   * All updates of that user, oldest first.
+   * @param {Name} who
+   * @returns {Promise<Update[]>}
+   */
+  async history(who) {
+    const { items } = await this.get(who, "/v1/users/me/history?limit=1000");
+    return items.reverse();
+  }
+}
+
+/**
+ * @param {Error} error
+ * @returns {{words: string, look: string}}
+ */
+function explained(error) {
+  if (error instanceof Failure) return { words: error.message, look: error.look };
+  if (error instanceof Refusal) {
+    return { words: `A call was refused with ${error.status} ${error.code}: ${error.message}.`, look: LOOK.refused };
+  }
+  if (error instanceof NoToken) return { words: `No token: ${error.message}.`, look: LOOK.token };
+  if (error instanceof NoAnswer) return { words: `${error.message}.`, look: LOOK.noAnswer };
+  return { words: `${error.name}: ${error.message}`, look: LOOK.page };
+}
