@@ -1,12 +1,8 @@
-"""`tallywire mirrors`, the page about mirrors, and a server that is killed."""
+"""`tallywire mirrors`, and a server that is killed."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,8 +13,6 @@ from .conftest import RunTallywire, StartServer
 from .ledger.oracle import examine
 from .ledger.raw import execute, held, rows
 from .ledger.test_mirrors import USERS
-
-PAGE = Path(__file__).parent.parent / "docs" / "mirrors.md"
 
 
 @pytest.fixture
@@ -33,22 +27,6 @@ async def users(database_url: str) -> str:
 
 async def cents(manager: BalanceManager, user: str) -> int:
     return int(await manager.get_balance(user, asset="USD") * 100)
-
-
-def test_the_page(database_url: str, tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={"DATABASE_URL": database_url.replace("postgresql:", "postgresql+asyncpg:")},
-        cwd=tmp_path,
-        timeout=60,
-    )
-    *lines, row = done.stdout.splitlines()
-    assert lines == ["charge -1.50", "adoption -5.00", "deposit 20.00"]
-    assert float(row) == 13.5
 
 
 async def test_check_and_sync(users: str, tallywire: RunTallywire) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 import sys
 import uuid
@@ -13,14 +12,11 @@ from pathlib import Path
 import pytest
 from tallywire.ledger import BalanceManager
 
+from ..docs.pages import page, texts
 from ..services.server import server_environment
 from .legacy import literal, run_sql
 
-PAGE = Path(__file__).parents[2] / "docs" / "cutover.md"
-
-
-def _blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+PAGE = "docs/cutover.md"
 
 
 def _users() -> Iterator[tuple[str, str]]:
@@ -42,8 +38,9 @@ class _Application:
         self._environment = server_environment(url)
         programs = str(Path(sys.executable).parent)
         self._environment["PATH"] = f"{programs}:{self._environment['PATH']}"
-        for block in _blocks("python"):
-            (folder / block.partition("\n")[0].removeprefix("# ")).write_text(block)
+        for block in page(PAGE, "python"):
+            assert block.file is not None
+            (folder / block.file).write_text(block.text)
 
     async def sql(self, *statements: str) -> None:
         await run_sql(self._url, *statements)
@@ -78,7 +75,7 @@ async def test_the_recipe(ledger: BalanceManager, database_url: str, tmp_path: P
         " balance numeric(14, 2))",
         f"INSERT INTO users VALUES {rows}",
     )
-    upgrade, dry_run, trial, shadow, takeover, mirror = _blocks("sh")
+    upgrade, dry_run, trial, shadow, takeover, mirror = texts(PAGE, "sh")
 
     await application.runs(upgrade)
     foreseen = await application.shell(dry_run)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 
+from ..docs.pages import ROOT, texts
 from ..services.processes import die_with_parent, free_port
 from ..services.server import server_environment
-from .readme import ROOT, steps_of
 
 DEADLINE = 30.0
 # The tables of orders, by the folder of the example.
@@ -40,8 +40,8 @@ class Shop:
         self.port = 0
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        start, *_ = steps_of((self.folder / "README.md").read_text())
-        _, self._run = start.commands.strip().splitlines()
+        start, *_ = texts(f"examples/{name}/README.md", "sh")
+        _, self._run = start.strip().splitlines()
 
     @property
     def base_url(self) -> str:

@@ -41,7 +41,7 @@ from tallywire import (
 )
 from tallywire.ledger import TransactionTypes
 
-from .readme import ROOT
+from ..docs.pages import ROOT
 
 FOLDER = ROOT / "examples" / "building_management"
 START = date(2024, 10, 1)

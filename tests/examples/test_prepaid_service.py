@@ -27,8 +27,8 @@ from tallywire.app import create_app
 from tallywire.operations.jobs import scheduled_jobs
 from tallywire.settings import Settings
 
+from ..docs.pages import ROOT
 from ..ledger.raw import count, held, rows, waiting_for_locks
-from .readme import ROOT
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from ..conftest import RunTallywire, StartServer
+from ..docs.pages import ROOT
 from ..ledger.raw import execute, rows
-from .readme import ROOT
 from .shops import ORDERS, Shop
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import RunTallywire, StartServer
+from ..docs.pages import page
 from ..services.postgres import PostgresServer
 from ..services.server import RunningServer, server_environment
 from .client import Screen, accepted
@@ -22,14 +22,9 @@ from .conftest import FAST, Outside
 Go = Callable[[RunningServer], Awaitable[Outside]]
 RunPage = Callable[..., Awaitable[None]]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "backup.md").read_text()
+# The page's shell commands, by what stands above them.
+COMMANDS = {block.heading: block.text for block in page("docs/backup.md", "sh")}
 RESTORED = "test_restored"
-
-
-def commands(heading: str) -> str:
-    """The shell commands below `heading` on the page."""
-    (section,) = re.findall(rf"^### {heading}\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S)
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S))
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def run_page(folder: Path, postgres_server: PostgresServer) -> RunPage:
         environment["PATH"] = os.pathsep.join(map(str, found))
         done = await asyncio.to_thread(
             subprocess.run,
-            ["bash", "-euo", "pipefail", "-c", commands(heading)],
+            ["bash", "-euo", "pipefail", "-c", COMMANDS[heading]],
             check=False,
             capture_output=True,
             text=True,

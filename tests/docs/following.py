@@ -1,17 +1,20 @@
 """
-The README of an example, followed to the letter by somebody who knows nothing else.
+A page, followed to the letter by somebody who knows nothing else.
 
-    await follow("fastapi_shop", tmp_path)                           # on SQLite
+    await follow("fastapi_shop", tmp_path)                           # the README of an example
     await follow("fastapi_shop", tmp_path, database_url=empty_postgres_url)
+    await follow_page(clone_in(tmp_path), text, others={"yaml": loaded})
 
 Each block ```sh is pasted into a shell at the repository's root, all into the same one; prose that
-speaks of "another terminal" opens a further one, and what was started before it goes on. The block
-```text or ```json that follows at once is what it must print, on either stream: `…` stands for any
-text within a line, a line of `…` alone for any lines; JSON may be laid out otherwise. A block that
-promises nothing must succeed.
+speaks of "another terminal" opens a further one, and what was started before it goes on. A block
+```python is run by that shell's python, `await` at its top level included. A block whose first
+line is a comment with the name of a file becomes that file. The block ```text or ```json that
+follows at once is what it must print, on either stream: `…` stands for any text within a line, a
+line of `…` alone for any lines; JSON may be laid out otherwise. A block that promises nothing must
+succeed. All other blocks go to the check for their language in `others`; without one, Misled.
 
-The repository is a folder of links to this one with a copy of the example, so what an example keeps
-in its folder stays there. The addresses' ports 300x become free ones.
+The repository is a folder of links to this one, so what a page makes there stays there. The
+addresses' ports 300x become free ones.
 """
 
 from __future__ import annotations
@@ -25,58 +28,79 @@ import shutil
 import signal
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..services.processes import die_with_parent, free_port
+from .pages import ROOT, Block, Misled, blocks_of
 
-ROOT = Path(__file__).parent.parent.parent
 # Seconds for one block, until it has ended or its server answers.
 DEADLINE = 60.0
 
-_STEP = re.compile(
-    r"(?P<prose>.*?)^```sh\n(?P<commands>.*?)^```\n"
-    r"(?:\n*```(?P<kind>text|json)\n(?P<promised>.*?)^```$)?",
-    re.DOTALL | re.MULTILINE,
-)
 _PORT = re.compile(r"(?:(?<=127\.0\.0\.1:)|(?<=localhost:)|(?<=--port )|(?<=PORT=))\d+\b")
-# What it would install is there: the tests run in it.
-_MAKE = 'make() { command make --silent -o .venv/.runtime -o .venv/.dev "$@"; }\n'
+# A last block that ends like this goes on until it is stopped.
+_SERVES = re.compile(r"^tallywire (?:serve|worker|watch)\b.*\n\Z", re.MULTILINE)
+# What they would install or fetch is there: the tests run in it, at the root of a clone.
+_PRELUDE = """
+make() { command make --silent -o .venv/.runtime -o .venv/.dev "$@"; }
+pip() { test "$*" = 'install ./tallywire'; }
+git() { test "$1" = clone; }
+cd() { test "$1" = tallywire || command cd "$@"; }
+"""
+_AWAITING = Path(__file__).with_name("awaiting.py")
 
-
-class Misled(AssertionError):
-    """A README that promises something else than what happens."""
+# What a check is given: a block that is neither commands nor what these print.
+Check = Callable[[Block], None]
 
 
 @dataclass(frozen=True)
 class Step:
     """
-    One block of commands.
+    One block of commands, or of Python, or a file.
 
-    elsewhere: it goes into another terminal than the one before. kind: of the block that says what
-    it prints, `text` or `json`; None where none does. promised: that block.
+    block: where it stands on the page. elsewhere: it goes into another terminal than the one
+    before. kind: of the block that says what it prints, `text` or `json`; None where none does.
+    promised: that block.
     """
 
-    commands: str
+    block: Block
     elsewhere: bool
-    kind: str | None
-    promised: str | None
+    kind: str | None = None
+    promised: str | None = None
+
+    def commands(self, scratch: Path) -> str:
+        """What is pasted; scratch: a folder for what is not commands itself."""
+        if self.block.language == "sh" and self.block.file is None:
+            return self.block.text
+        kept = scratch / f"block-{self.block.line}"
+        kept.write_text(self.block.text)
+        if (name := self.block.file) is not None:
+            return f"mkdir -p {Path(name).parent} && cp {kept} {name}\n"
+        return f"{sys.executable} {_AWAITING} {kept}\n"
 
 
-def steps_of(page: str) -> list[Step]:
-    """The blocks of commands of a README in their order; Misled where a block has no place."""
-    steps = [
-        Step(
-            commands=found["commands"],
-            elsewhere="another terminal" in found["prose"],
-            kind=found["kind"],
-            promised=found["promised"],
-        )
-        for found in _STEP.finditer(page)
-    ]
-    written = sorted(re.findall(r"```(sh|text|json)\n", page))
-    if written != sorted(["sh"] * len(steps) + [step.kind for step in steps if step.kind]):
-        raise Misled("the README promises output that follows no commands, or indents a block")
+def steps_of(blocks: list[Block], others: Mapping[str, Check] | None = None) -> list[Step]:
+    """
+    What there is to do on a page, in order; Misled where a block has no place.
+
+    others: what becomes of each block of another language, done at once.
+    """
+    others = others or {}
+    steps: list[Step] = []
+    before: Block | None = None
+    for block in blocks:
+        if block.language in others:
+            others[block.language](block)
+        elif block.language in {"sh", "python"} or block.file is not None:
+            steps.append(Step(block, elsewhere="another terminal" in block.prose))
+        elif block.language in {"text", "json"} and steps and before == steps[-1].block:
+            if block.prose.strip():
+                raise Misled(f"{block.place} is parted from the commands that would print it")
+            steps[-1] = replace(steps[-1], kind=block.language, promised=block.text)
+        else:
+            raise Misled(f"{block.place} is run by nobody")
+        before = block
     return steps
 
 
@@ -121,29 +145,73 @@ async def follow(name: str, folder: Path, *, database_url: str | None = None) ->
 
     folder: an existing empty one. database_url: DATABASE_URL of all terminals; None = not set.
     """
-    root = repository_with(name, folder)
-    await follow_page(root, (root / "examples" / name / "README.md").read_text(), database_url)
+    environment = {} if database_url is None else {"DATABASE_URL": database_url}
+    root, page = repository_with(name, folder), f"examples/{name}/README.md"
+    await follow_page(root, (ROOT / page).read_text(), name=page, environment=environment)
 
 
 def repository_with(name: str, folder: Path) -> Path:
     """A repository in `folder` that is this one, but with an example's folder of its own."""
-    root = folder / "repository"
-    (root / "examples").mkdir(parents=True)
-    for entry in ROOT.iterdir():
-        if entry.name not in {"examples", ".git", ".venv", "data"}:
-            (root / entry.name).symlink_to(entry)
-    (root / ".venv").symlink_to(sys.prefix)
+    root = clone_in(folder)
+    (root / "examples").unlink()
     left = shutil.ignore_patterns("*.db*", "__pycache__", ".mypy_cache")
     shutil.copytree(ROOT / "examples" / name, root / "examples" / name, ignore=left)
     return root
 
 
-async def follow_page(root: Path, page: str, database_url: str | None = None) -> None:
-    """Do what `page` says at `root`, whose parent takes the logs; Misled as for `follow`."""
+def clone_in(folder: Path) -> Path:
+    """A repository in `folder` that is this one, without what was made in it."""
+    root = folder / "repository"
+    root.mkdir()
+    for entry in ROOT.iterdir():
+        if entry.name not in {".git", ".venv", "data"}:
+            (root / entry.name).symlink_to(entry)
+    (root / ".venv").symlink_to(sys.prefix)
+    return root
+
+
+async def follow_page(
+    root: Path,
+    page: str,
+    *,
+    name: str = "a page",
+    environment: Mapping[str, str] | None = None,
+    others: Mapping[str, Check] | None = None,
+    before: str = "",
+) -> None:
+    """Do what `page` says, as in `followed`, to its end."""
+    async with followed(
+        root, page, name=name, environment=environment, others=others, before=before
+    ):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def followed(
+    root: Path,
+    page: str,
+    *,
+    name: str = "a page",
+    environment: Mapping[str, str] | None = None,
+    others: Mapping[str, Check] | None = None,
+    before: str = "",
+) -> AsyncIterator[Mapping[str, int]]:
+    """
+    Do what `page` says at `root`, whose parent takes the logs; Misled as for `follow`.
+
+    page: its text; name: what it is called. environment: further variables of all terminals.
+    others: checks by language. before: a command that the page takes as given, which starts a
+    server in a terminal of its own. Inside, what was started still runs; the value is the real port
+    for each of the page's.
+    """
     ports: defaultdict[str, int] = defaultdict(free_port)
-    steps = steps_of(_PORT.sub(lambda found: _free(found[0], ports), page))
-    assert steps, "the README has no commands"
-    environment = {
+    text = _PORT.sub(lambda found: _free(found[0], ports), page)
+    steps = steps_of(blocks_of(text, name), others)
+    assert steps, "the page has no commands"
+    if before:
+        steps[0] = replace(steps[0], elsewhere=True)
+        steps.insert(0, Step(Block("what is given", 0, "sh", f"{before}\n", "", ""), False))
+    variables = {
         "PATH": os.defpath,
         "HOME": str(root.parent),
         "LANG": "C.UTF-8",
@@ -151,18 +219,18 @@ async def follow_page(root: Path, page: str, database_url: str | None = None) ->
         "PYTHONWARNINGS": "error",
         # Of `make run`.
         "PORT": str(ports["3000"]),
+        **(environment or {}),
     }
-    if database_url is not None:
-        environment["DATABASE_URL"] = database_url
     terminals: list[Terminal] = []
     try:
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             if step.elsewhere or not terminals:
-                terminals.append(await Terminal.open(root, environment, len(terminals) + 1))
-            if following is not None and following.elsewhere:
+                terminals.append(await Terminal.open(root, variables, len(terminals) + 1))
+            if following.elsewhere if following else _SERVES.search(step.block.text):
                 await terminals[-1].leave_running(step)
             else:
                 await terminals[-1].run(step)
+        yield ports
     finally:
         for terminal in terminals:
             await terminal.close()
@@ -198,7 +266,7 @@ class Terminal:
                 start_new_session=True,
             )
         terminal = cls(process, environment, log)
-        terminal._type(_MAKE)
+        terminal._type(_PRELUDE)
         return terminal
 
     def printed(self, start: int = 0) -> str:
@@ -208,7 +276,7 @@ class Terminal:
     async def run(self, step: Step) -> None:
         """Paste a block and wait for its end; Misled where it does not keep its promise."""
         start = self._log.stat().st_size
-        self._paste(step.commands)
+        self._paste(step)
         try:
             async with asyncio.timeout(DEADLINE):
                 status = await self._status()
@@ -221,7 +289,7 @@ class Terminal:
     async def leave_running(self, step: Step) -> None:
         """Paste a block that starts a server, and wait until it shows that it has started."""
         start = self._log.stat().st_size
-        self._paste(step.commands)
+        self._paste(step)
         ended = asyncio.create_task(self._status())
         try:
             async with asyncio.timeout(DEADLINE):
@@ -238,7 +306,7 @@ class Terminal:
     async def _has_started(self, step: Step, printed: str) -> bool:
         if step.promised is not None:
             return keeps(step, printed)
-        ports = _PORT.findall(step.commands) or [self._environment["PORT"]]
+        ports = _PORT.findall(step.block.text) or [self._environment["PORT"]]
         try:
             for port in ports:
                 _, writer = await asyncio.open_connection("127.0.0.1", int(port))
@@ -248,9 +316,9 @@ class Terminal:
             return False
         return True
 
-    def _paste(self, commands: str) -> None:
+    def _paste(self, step: Step) -> None:
         pasted = self._log.with_suffix(".sh")
-        pasted.write_text(commands)
+        pasted.write_text(step.commands(self._log.parent))
         self._type(f". {pasted} </dev/null >>{self._log} 2>&1; echo $?\n")
 
     def _type(self, line: str) -> None:
@@ -279,6 +347,6 @@ class Terminal:
 def _misled(step: Step, printed: str, how: str) -> Misled:
     promised = "nothing in particular\n" if step.promised is None else step.promised
     return Misled(
-        f"these commands {how}:\n{step.commands}\nThe README promises:\n{promised}\n"
+        f"{step.block.place} {how}:\n{step.block.text}\nThe page promises:\n{promised}\n"
         f"They printed:\n{printed}"
     )
