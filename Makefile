@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run examples test lint simulate stateful mutants bench screenshots lock
+.PHONY: help install run examples test lint simulate stateful mutants bench screenshots docs lock
 
 help:
 	@echo 'make install      put Tallywire into .venv, from the hashed requirements.txt'
@@ -18,6 +18,7 @@ help:
 	@echo 'make mutants      plant known bugs in a copy, and see the tests catch each'
 	@echo 'make bench        measure'
 	@echo 'make screenshots  take the pictures of the pages anew'
+	@echo 'make docs         write what is made from the code: docs/asyncapi.json'
 	@echo 'make lock         pin the newest allowed versions; ARGS=--upgrade for all of them'
 
 install: $(VENV)/.runtime
@@ -64,6 +65,9 @@ bench: $(VENV)/.dev
 screenshots: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
 	$(BIN)/python -m docs.screenshots
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m docs.asyncapi
 
 # setuptools is locked too: the package itself is built with it, not with one fetched unhashed.
 COMPILE = echo 'setuptools>=77' | UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet \

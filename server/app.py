@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import WebSocketRoute
 
-from . import logs
+from . import asyncapi, logs
 from .api.origins import Origins
 from .api.rates import RateLimits
 from .api.routes import routes_for
@@ -117,6 +117,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             feed=feed,
             hub=hub,
             open_stream=partial(open_stream, hub),
+            describe_wire=asyncapi.encoded_document,
             webhooks=webhooks,
         )
 

@@ -1,5 +1,5 @@
 // @ts-nocheck
-// Shows /openapi.json as a page. Text goes in as text nodes only, never as HTML.
+// Shows /openapi.json and /asyncapi.json as a page. Text goes in as text nodes only, never as HTML.
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 
@@ -8,6 +8,11 @@ function element(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   node.append(...children);
   return node;
+}
+
+// What stands between backticks is code.
+function prose(text = "") {
+  return text.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));
 }
 
 function resolve(openapi, schema) {
@@ -34,7 +39,7 @@ function fieldRow(name, schema, required) {
   return element("tr", {},
     element("td", {}, element("code", {}, name), required ? "" : " ?"),
     element("td", {}, element("code", {}, typeName(schema))),
-    element("td", {}, descriptionOf(schema)));
+    element("td", {}, ...prose(descriptionOf(schema))));
 }
 
 function table(caption, rows) {
@@ -64,8 +69,8 @@ function answers(operation) {
 function call(openapi, path, method, operation) {
   const section = element("section", { class: "panel", id: operation.operationId },
     element("h3", {}, element("code", {}, `${method.toUpperCase()} ${path}`)),
-    element("p", {}, operation.summary),
-    element("p", { class: "muted" }, operation.description));
+    element("p", {}, ...prose(operation.summary)),
+    element("p", { class: "muted" }, ...prose(operation.description)));
   if (operation.parameters.length > 0) {
     section.append(table("Parameters", operation.parameters.map((parameter) =>
       fieldRow(parameter.name, { ...parameter.schema, description: parameter.description },
@@ -79,27 +84,63 @@ function call(openapi, path, method, operation) {
 function schemaSection(name, schema) {
   return element("section", { class: "panel", id: `schema-${name}` },
     element("h3", {}, element("code", {}, name)),
-    element("p", {}, schema.description ?? ""), table("Fields", fieldRows(schema)));
+    element("p", {}, ...prose(schema.description)), table("Fields", fieldRows(schema)));
 }
 
-function show(openapi) {
+function message(asyncapi, said, { name, summary, description, payload }) {
+  const { type, ...properties } = resolve(asyncapi, payload).properties;
+  const { required } = resolve(asyncapi, payload);
+  const section = element("section", { class: "panel", id: `message-${name}` },
+    element("h3", {}, element("code", {}, name)),
+    element("p", {}, ...prose(summary)), element("p", { class: "muted" }, ...prose(description)));
+  if (Object.keys(properties).length > 0) {
+    section.append(table(said, fieldRows({ properties, required })));
+  }
+  return section;
+}
+
+function messages(asyncapi) {
+  const { connect, refresh, ping, tell } = asyncapi.operations;
+  const sections = (said, operations) => operations.flatMap((operation) => operation.messages)
+    .map(({ $ref }) => asyncapi.components.messages[$ref.split("/").pop()])
+    .map((each) => message(asyncapi, said, each));
+  return [...sections("A client says", [connect, refresh, ping]),
+    ...sections("The server says", [tell]), closes(asyncapi.channels.ws["x-close-codes"])];
+}
+
+function closes(codes) {
+  const rows = codes.map(({ code, reason, reconnect }) => element("tr", {},
+    element("td", {}, element("code", {}, String(code))), element("td", {}, reason),
+    element("td", {}, reconnect ? "comes back by itself" : "does not come back")));
+  return element("section", { class: "panel", id: "close-codes" },
+    element("h3", {}, "Close codes"), table("What a client does then", rows));
+}
+
+function show(openapi, asyncapi) {
   const parts = [];
   for (const [path, operations] of Object.entries(openapi.paths)) {
     for (const method of METHODS) {
       if (operations[method]) parts.push(call(openapi, path, method, operations[method]));
     }
   }
-  const schemas = Object.entries(openapi.components.schemas).map(([name, schema]) =>
-    schemaSection(name, schema));
+  const said = new Set(Object.values(asyncapi.components.messages).map(({ title }) => title));
+  const objects = { ...asyncapi.components.schemas, ...openapi.components.schemas };
+  const schemas = Object.entries(objects).filter(([name]) => !said.has(name))
+    .map(([name, schema]) => schemaSection(name, schema));
   document.getElementById("calls").replaceChildren(
-    element("h2", {}, "Calls"), ...parts, element("h2", {}, "Objects"), ...schemas);
+    element("h2", {}, "Calls"), ...parts,
+    element("h2", {}, "Live messages"), ...messages(asyncapi), element("h2", {}, "Objects"), ...schemas);
+}
+
+async function load(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address} answers ${answer.status}`);
+  return answer.json();
 }
 
 const target = document.getElementById("calls");
 try {
-  const answer = await fetch("/openapi.json");
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
-  show(await answer.json());
+  show(...await Promise.all(["/openapi.json", "/asyncapi.json"].map(load)));
 } catch (error) {
   target.replaceChildren(element("p", { role: "alert" }, `Not loaded: ${error.message}`));
 }

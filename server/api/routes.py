@@ -104,6 +104,11 @@ async def openapi(call: Call) -> Response:
     return answer(_encoded_document(call.services.settings.development))
 
 
+async def asyncapi(call: Call) -> Response:
+    """The description of the live interface: WebSocket and server-sent events."""
+    return answer(call.services.describe_wire())
+
+
 @cache
 def _encoded_document(development_mode: bool) -> bytes:
     return msgspec.json.encode(document(routes_for(development_mode), version("tallywire")))
@@ -161,6 +166,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/readyz", OPEN, pages.readyz, "Readiness"),
     _get("/metrics", OPEN, pages.show_metrics, "text"),
     _get("/openapi.json", OPEN, openapi, "object"),
+    _get("/asyncapi.json", OPEN, asyncapi, "object"),
     _get("/docs", OPEN, pages.docs, "html"),
     _get("/static/{name}", OPEN, pages.static_file, "file"),
     _get("/static/{folder}/{name}", OPEN, pages.static_file, "file"),

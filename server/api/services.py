@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,7 +69,11 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Every long-lived object that HTTP and WebSocket endpoints use."""
+    """
+    Every long-lived object that HTTP and WebSocket endpoints use.
+
+    describe_wire: the AsyncAPI document, encoded.
+    """
 
     settings: Settings
     clock: Clock
@@ -81,6 +85,7 @@ class Services:
     feed: Follower
     hub: Connections
     open_stream: OpenStream
+    describe_wire: Callable[[], bytes]
     webhooks: Registrations
 
     def authenticate(self, token: str) -> Principal:

@@ -33,3 +33,16 @@ STUCK = Close(4008, "the connection takes nothing more", reconnect=True)
 TOO_MANY = Close(4009, "too many connections of this user", reconnect=False)
 REVOKED = Close(4010, "the access was revoked", reconnect=False)
 TOO_FAST = Close(4029, "too many messages", reconnect=True)
+
+ALL = (
+    TOO_BIG,
+    RESTARTING,
+    TRY_LATER,
+    NOT_AUTHENTICATED,
+    BAD_CONNECT,
+    NOT_ALLOWED,
+    STUCK,
+    TOO_MANY,
+    REVOKED,
+    TOO_FAST,
+)

@@ -52,11 +52,14 @@ class AccountHead(Struct, frozen=True):
 
 
 class Resume(Struct, frozen=True):
-    """Where the client got to, and what it shows there: heads by account name."""
+    """Where the client got to, and what it shows there."""
 
     epoch: str
-    position: int
-    heads: dict[str, AccountHead] = field(default_factory=dict)
+    position: Annotated[int, Meta(description="The cursor.")]
+    heads: Annotated[
+        dict[str, AccountHead],
+        Meta(description="By account; those that are not named are not checked."),
+    ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = [self.position, *(head.seq for head in self.heads.values())]
@@ -72,16 +75,29 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
     """
     The first message, within 5 seconds: who, what, and from where on.
 
-    `token` is left out where the upgrade carried `Authorization` or `?ticket=`. Stream `monitor`
-    is for auditors and above; `filter` is the monitor's.
+    Its answer is an init for each stream, or `resumed`.
     """
 
-    token: str | None = None
-    streams: tuple[Stream, ...] = ("balances",)
-    mode: Mode = "every"
+    token: Annotated[
+        str | None,
+        Meta(description="A JWT; not needed where the upgrade had `Authorization` or `?ticket=`."),
+    ] = None
+    streams: Annotated[
+        tuple[Stream, ...], Meta(description="At least one; `monitor` is for auditors and above.")
+    ] = ("balances",)
+    mode: Annotated[
+        Mode, Meta(description="`latest`: balances when the socket is clear, not every update.")
+    ] = "every"
     resume: Resume | None = None
-    filter: dict[str, str | None] | None = None
-    req_id: RequestId = None
+    filter: Annotated[
+        dict[str, str | None] | None,
+        Meta(
+            description="The monitor's: "
+            + ", ".join(f"`{name}`" for name in UpdateFilter.__struct_fields__)
+            + "; one change of an update must meet all."
+        ),
+    ] = None
+    req_id: Any = None
 
     def __post_init__(self) -> None:
         if not self.streams:

@@ -18,6 +18,7 @@ from tallywire.api.rates import RateLimits
 from tallywire.api.routes import routes_for
 from tallywire.api.routing import RouteTable
 from tallywire.api.services import Services
+from tallywire.asyncapi import encoded_document
 from tallywire.auth import Principal, Revocations, Tokens
 from tallywire.ledger import open_ledger
 from tallywire.ledger.clock import uuid7_source
@@ -150,6 +151,7 @@ async def edge(sqlite_url: str, settings: Settings) -> AsyncIterator[Edge]:
             feed=wire,
             hub=wire,
             open_stream=wire.open_stream,
+            describe_wire=encoded_document,
             webhooks=Registrations(
                 manager.database, clock, uuid7_source(clock), Destinations(LOOPBACK)
             ),

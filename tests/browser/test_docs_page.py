@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 from tallywire.api.routes import ROUTES
+from tallywire.ws.messages import INCOMING, OUTGOING, type_of
 
 from ..conftest import StartServer
 
@@ -24,6 +25,10 @@ async def test_every_call_is_shown_and_nothing_is_refused_by_the_page_policy(
     shown = await page.locator("section h3 code").all_inner_texts()
     served = [f"{route.method} {route.path}" for route in ROUTES if not route.development]
     assert sorted(text for text in shown if " " in text) == sorted(served)
+    messages = {type_of(form) for form in (*INCOMING, *OUTGOING)}
+    assert messages <= set(shown)
+    await expect(page.locator("#message-balance_update")).to_contain_text("changes")
+    await expect(page.locator("#close-codes")).to_contain_text("4001")
     body = page.locator("#post_deposits table", has_text="Body")
     await expect(body).to_contain_text("amount")
     assert complaints == []

@@ -373,7 +373,7 @@ def test_after_a_close_the_queue_is_still_sent_and_nothing_more_is_taken() -> No
 
 
 def test_every_close_code_of_the_contract_is_in_the_table() -> None:
-    table = {c.code: c.reconnect for c in vars(closes).values() if isinstance(c, closes.Close)}
+    table = {c.code: c.reconnect for c in closes.ALL}
     assert table == {
         1009: False,
         1012: True,
