@@ -8,6 +8,7 @@ import errno
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
@@ -20,6 +21,8 @@ from .ws.protocol import Limits
 
 # How long open requests may go on after a signal, in seconds.
 _GRACE = 10
+# How long a peer may take nothing of what is sent to it, or be gone without a word, in seconds.
+_TAKING_NOTHING = 60
 # How long an idle connection stays open, in seconds: longer than clients and load balancers keep
 # theirs (60), so that no request is sent into a connection that the server is closing.
 _KEEP_ALIVE = 75
@@ -44,6 +47,9 @@ def listen(host: str, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host}: {error}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            # Taken over by each connection. Nobody else ends one whose peer takes nothing.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _TAKING_NOTHING)
         listener.bind(address)
     except OSError as error:
         listener.close()

@@ -98,3 +98,14 @@ def test_ipv6_is_written_with_or_without_brackets() -> None:
     for host in ("::1", "[::1]"):
         with listen(host, 0) as listener:
             assert listener.getsockname()[0] == "::1"
+
+
+def test_a_connection_whose_peer_takes_nothing_is_over_after_a_minute() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        listener.listen()
+        with (
+            socket.create_connection(listener.getsockname()),
+            listener.accept()[0] as connection,
+        ):
+            within = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert within == 60_000

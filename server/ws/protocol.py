@@ -135,8 +135,6 @@ class Session:
         if self.request is not None:
             raise UnreadableMessage("connected already")
         request = request_of(connect)
-        if self.closed is not None:
-            return
         if self._refused is not None:
             self.close(self._refused)
             return

@@ -101,15 +101,16 @@ class EventStream(Response):
         finally:
             watching.cancel()
             self.leave()
+        # For one who takes nothing the hub does not wait, but the server under us does.
+        await self._write(b"", more=False)
 
     async def send(self, frames: Sequence[Frame]) -> None:
         """Send each; the server under us waits while its buffer is full."""
         await self._write(b"".join(map(_event, frames)))
 
     async def close(self, why: Close) -> None:
-        """Tell why, and end the answer."""
-        data = msgspec.json.encode(why)
-        await self._write(b"event: close\ndata: %b\n\n" % data, more=False)
+        """Tell why."""
+        await self._write(b"event: close\ndata: %b\n\n" % msgspec.json.encode(why))
 
     async def _write(self, body: bytes, *, more: bool = True) -> None:
         if not self._started:

@@ -171,10 +171,18 @@ async def test_what_is_refused_is_a_problem(outside: Outside) -> None:
         headers = {} if role is None else _bearer(outside, "alice", role)
         problem = await _problem(await ask(outside.server.base_url, query, headers), status, code)
         assert words in problem["detail"], case
-    for method in ("HEAD", "POST"):
+    for method in ("HEAD", "POST", "OPTIONS"):
         answer = await ask(outside.server.base_url, {}, _bearer(outside, "alice"), method=method)
         assert (answer.status, answer.headers["allow"]) == (405, "GET")
         answer.hang_up()
+
+
+async def test_a_proxy_that_asks_in_http_1_0_gets_it_too(outside: Outside) -> None:
+    headers = _bearer(outside, "alice")
+    answer = await ask(outside.server.base_url, {}, headers, version="1.0")
+    assert answer.headers["connection"] == "close"
+    (init,) = await _data(answer, 1)
+    assert json.loads(init)["type"] == "user_balance_init"
 
 
 async def test_screens_of_both_kinds_are_counted_together(outside: Outside) -> None:

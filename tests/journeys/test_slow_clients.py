@@ -59,7 +59,8 @@ async def test_slow_clients_cost_no_memory_and_catch_up(
         latest = outside.screen("ada", mode="latest", receive_buffer=SMALL)
         watching = outside.monitor(receive_buffer=SMALL)
         both = outside.monitor(streams=("balances", "monitor"), receive_buffer=SMALL)
-        quick, slow = (screen, monitor), (every, latest, watching, both)
+        events = outside.stream("ada", receive_buffer=SMALL)
+        quick, slow = (screen, monitor), (every, latest, watching, both, events)
         for each in (*quick, *slow):
             await stack.enter_async_context(each)
         warm = await _write(outside, "ada", 250)
@@ -79,17 +80,17 @@ async def test_slow_clients_cost_no_memory_and_catch_up(
         for each in slow:
             each.reading.set()
         await asyncio.gather(*(each.until_position(last, within=60) for each in slow))
-        assert every.updates == both.updates == screen.updates
+        assert every.updates == both.updates == events.updates == screen.updates
         assert watching.monitored == both.monitored == monitor.monitored
         assert sum(len(message["balances"]) for message in latest.latest) < 2_500
         balances = await outside.admin.balances("ada")
-        assert all(each.balances == balances for each in (screen, every, latest, both))
+        assert all(each.balances == balances for each in (screen, every, latest, both, events))
 
 
 async def test_a_client_that_vanishes_is_forgotten(outside: Outside) -> None:
     alice = outside.new_user("alice")
     async with outside.monitor() as monitor, outside.screen(alice) as steady:
-        gone = [outside.screen(alice) for _ in range(10)]
+        gone = [kind(alice) for kind in (outside.screen, outside.stream) for _ in range(5)]
         for screen in gone:
             await screen.open()
             screen.vanish()

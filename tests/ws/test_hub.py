@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.virtual_time import in_virtual_time
 from tests.ws.world import running_world, settle
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_it_counts_users_and_connections() -> None:
     async with running_world() as world:
@@ -36,6 +39,7 @@ async def test_a_user_has_only_so_many_connections() -> None:
         await world.joined()
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_disconnect_closes_that_user() -> None:
     async with running_world() as world:
@@ -48,6 +52,7 @@ async def test_disconnect_closes_that_user() -> None:
         assert world.hub.connected() == {"users": 1, "connections": 1}
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_a_token_that_runs_out_closes_in_its_second() -> None:
     async with running_world() as world:
@@ -73,6 +78,7 @@ async def test_refresh_moves_that_second() -> None:
         assert screen.close_code == 4001
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_shutdown_sends_all_home_spread_over_time() -> None:
     async with running_world() as world:
@@ -91,11 +97,18 @@ async def test_shutdown_sends_all_home_spread_over_time() -> None:
         assert screens[3].own == [1]
         assert len(set(waits)) == 10
         assert max(waits) - min(waits) <= 2_000
+
+
+@in_virtual_time
+async def test_who_comes_while_it_shuts_down_is_sent_home_too() -> None:
+    async with running_world() as world:
+        await world.hub.shutdown()
         late = world.screen()
         await settle()
         assert (late.kinds(), late.close_code) == (["server_shutdown"], 1012)
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_shutdown_waits_for_those_who_are_on_also_where_nobody_was_before() -> None:
     async with running_world() as world:

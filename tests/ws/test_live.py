@@ -10,6 +10,8 @@ from tallywire.ws.live import GATHER_SECONDS
 from tests.virtual_time import in_virtual_time
 from tests.ws.world import running_world, settle
 
+pytestmark = pytest.mark.usefixtures("over_each")
+
 BOTH = ["balances", "monitor"]
 
 

@@ -136,6 +136,7 @@ async def test_a_client_that_takes_nothing_is_closed() -> None:
         assert world.hub.connected() == {"users": 1, "connections": 1}
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_a_client_that_takes_a_little_is_not_stuck() -> None:
     async with running_world() as world:
@@ -166,6 +167,7 @@ async def test_while_the_database_is_away_a_slow_client_waits() -> None:
         assert slow.own == list(range(1, 6_001))
 
 
+@pytest.mark.usefixtures("over_each")
 @in_virtual_time
 async def test_one_who_vanishes_in_the_middle_of_everything_is_forgotten() -> None:
     async with running_world() as world:

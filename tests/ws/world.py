@@ -14,7 +14,7 @@ from tallywire.ledger.updates import Batch
 from tallywire.sync.bus_memory import MemoryBus
 from tallywire.sync.feed import Feed
 from tallywire.ws.closes import Close
-from tallywire.ws.connection import Bounds
+from tallywire.ws.connection import Bounds, Connection
 from tallywire.ws.frames import Frame
 from tallywire.ws.hub import Elsewhere, Hub
 
@@ -46,8 +46,6 @@ class Screen:
         self.world = world
         self.hello: Json = {"type": "connect", "token": token, **connect}
         self.streams = self.hello.get("streams", ["balances"])
-        self.connection = world.hub.open(self, authenticate)
-        self.running = asyncio.create_task(self._run())
         self.messages: list[Json] = []
         self.cursor: tuple[str, int] | None = None
         resume = connect.get("resume")
@@ -59,7 +57,13 @@ class Screen:
         self.close_code: int | None = None
         self._taking = asyncio.Event()
         self._taking.set()
-        world.hub.receive_text(self.connection, json.dumps(self.hello))
+        self.connection: Connection
+        self._open()
+        self.running = asyncio.create_task(self._run())
+
+    def _open(self) -> None:
+        self.connection = self.world.hub.open(self, authenticate)
+        self.world.hub.receive_text(self.connection, json.dumps(self.hello))
 
     def pause(self) -> None:
         self._taking.clear()
@@ -165,7 +169,9 @@ class Screen:
 
 
 class World:
-    """Everything from the journal to the screens."""
+    """Everything from the journal to the screens, which are of the class `kind`."""
+
+    kind: type[Screen] = Screen
 
     def __init__(self, journal: Journal, feed: Feed, hub: Hub) -> None:
         self.journal = journal
@@ -175,7 +181,7 @@ class World:
 
     def screen(self, token: str = "user:alice", **connect: Any) -> Screen:  # noqa: S107
         """A screen that says `connect` at once."""
-        screen = Screen(self, token, connect)
+        screen = self.kind(self, token, connect)
         self.screens.append(screen)
         return screen
 
