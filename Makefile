@@ -33,6 +33,7 @@ examples: $(VENV)/.dev
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
+	$(BIN)/python -m tests.services.debian
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev

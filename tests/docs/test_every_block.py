@@ -21,6 +21,7 @@ RUN_BY: dict[str, str | dict[str, str]] = {
         "sh": "tests/cutover/test_recipe.py",
         "python": "tests/cutover/test_recipe.py",
     },
+    "docs/deployment.md": "tests/docs/test_deployment_page.py",
     "docs/embedding.md": {
         "python": "tests/docs/test_embedding_page.py",
         "text": "tests/docs/test_embedding_page.py",

@@ -66,6 +66,7 @@ async def test_the_page(sqlite_url: str, tmp_path: Path) -> None:
         name=PAGE,
         environment={**PROGRAMS, "DATABASE_URL": sqlite_url},
         others={"yaml": load},
+        before="make run",
     )
     known = {name for metric, _ in METRICS for name in _series(metric)}
     assert alerts

@@ -95,7 +95,9 @@ async def ask(
                 sock = small_socket(server_url, receive_buffer)
                 reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
             else:
-                reader, writer = await asyncio.open_connection(address.hostname, address.port)
+                reader, writer = await asyncio.open_connection(
+                    address.hostname, address.port, ssl=address.scheme == "https" or None
+                )
             break
         except OSError:
             if asyncio.get_running_loop().time() > deadline:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from .debian import install
 
 FLAGS = (
     "--headless",
@@ -46,17 +47,8 @@ def find_chromium() -> Path:
 
 def install_chromium() -> None:
     """Install Debian's chromium; NoBrowser where this account may not."""
-    become: list[str] = []
-    if os.geteuid() != 0:
-        become = ["sudo", "-n"]
-        if not shutil.which("sudo") or subprocess.call([*become, "true"]) != 0:
-            raise NoBrowser
-    if not shutil.which("apt-get"):
+    if not install("chromium"):
         raise NoBrowser
-    for arguments in (["update", "-q"], ["install", "-q", "-y", "chromium"]):
-        command = [*become, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *arguments]
-        if subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr) != 0:
-            raise NoBrowser
 
 
 def main() -> int:
