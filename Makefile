@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run examples test lint simulate stateful mutants bench screenshots docs lock
+.PHONY: help install run examples test lint simulate stateful faults mutants bench screenshots docs lock
 
 help:
 	@echo 'make install      put Tallywire into .venv, from the hashed requirements.txt'
@@ -15,6 +15,7 @@ help:
 	@echo 'make lint         ruff, mypy, tsc and the import rules'
 	@echo 'make simulate     seeded faults in simulated time; SEEDS=1000 FROM=1, ARGS=--trace'
 	@echo 'make stateful     random sequences of all operations against a model; EXAMPLES=300'
+	@echo 'make faults       the long tests: servers, databases and connections killed under load'
 	@echo 'make mutants      plant known bugs in a copy, and see the tests catch each'
 	@echo 'make bench        measure'
 	@echo 'make screenshots  take the pictures of the pages anew'
@@ -34,7 +35,7 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.services.chromium
 	$(BIN)/python -m tests.services.debian
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m 'not long' $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -56,6 +57,9 @@ EXAMPLES ?= 300
 
 stateful: $(VENV)/.dev
 	STATEFUL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/stateful --timeout 0 $(ARGS)
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m long --timeout 600 $(ARGS)
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants $(ARGS)

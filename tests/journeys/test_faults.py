@@ -29,6 +29,8 @@ from .conftest import FAST, Outside
 
 WORKERS = 32
 USERS = 8
+# How often each fault strikes.
+ROUNDS = pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.long)])
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
@@ -92,9 +94,9 @@ class Load:
                 self._news.set()
                 if told == "accepted" or (told not in _UNSETTLED and told != "overloaded"):
                     break
+                await asyncio.sleep(0.05)
                 if key.startswith("hasty"):
                     break
-                await asyncio.sleep(0.05)
 
     async def _ask(self, key: str) -> str:
         asked = self.asked[key]
@@ -172,6 +174,7 @@ async def _show_the_ledger(outside: Outside, screens: list[Screen]) -> None:
         )
 
 
+@ROUNDS
 @pytest.mark.parametrize("fault", CommitFault, ids=lambda fault: fault.name.lower())
 async def test_a_connection_lost_around_commit(
     server: StartServer,
@@ -180,6 +183,7 @@ async def test_a_connection_lost_around_commit(
     postgres_proxy: PostgresProxy,
     tallywire: RunTallywire,
     fault: CommitFault,
+    rounds: int,
 ) -> None:
     running = await server(database_url=postgres_proxy.url(postgres_url), env=FAST)
     outside = await go_outside(running)
@@ -187,7 +191,7 @@ async def test_a_connection_lost_around_commit(
     await load.start()
     async with AsyncExitStack() as stack:
         screens = await _screens(outside, load.users, stack)
-        for _ in range(1 if fault is CommitFault.SWALLOW_ANSWER else 3):
+        for _ in range(rounds):
             struck = postgres_proxy.at_next_commit(fault)
             async with asyncio.timeout(20):
                 await struck.wait()
@@ -198,12 +202,14 @@ async def test_a_connection_lost_around_commit(
     await _verified(tallywire, postgres_url)
 
 
+@ROUNDS
 async def test_every_connection_cut_and_the_database_away(
     server: StartServer,
     go_outside: Go,
     postgres_url: str,
     postgres_proxy: PostgresProxy,
     tallywire: RunTallywire,
+    rounds: int,
 ) -> None:
     running = await server(database_url=postgres_proxy.url(postgres_url), env=FAST)
     outside = await go_outside(running)
@@ -211,20 +217,20 @@ async def test_every_connection_cut_and_the_database_away(
     await load.start()
     async with AsyncExitStack() as stack:
         screens = await _screens(outside, load.users, stack)
-        for _ in range(3):
+        for _ in range(rounds):
             await load.more()
             postgres_proxy.cut()
-        await load.more()
+            await load.more()
 
-        postgres_proxy.refuse = True
-        postgres_proxy.cut()
-        async with asyncio.timeout(20):
-            while (await outside.http.get("/readyz")).status_code != 503:
-                await asyncio.sleep(0.05)
-        assert (await outside.http.get("/healthz")).status_code == 200
-        postgres_proxy.refuse = False
-        await load.more()
-        assert (await outside.http.get("/readyz")).json()["status"] == "ready"
+            postgres_proxy.refuse = True
+            postgres_proxy.cut()
+            async with asyncio.timeout(20):
+                while (await outside.http.get("/readyz")).status_code != 503:
+                    await asyncio.sleep(0.05)
+            assert (await outside.http.get("/healthz")).status_code == 200
+            postgres_proxy.refuse = False
+            await load.more()
+            assert (await outside.http.get("/readyz")).json()["status"] == "ready"
 
         await load.stop()
         await load.check()
@@ -232,12 +238,14 @@ async def test_every_connection_cut_and_the_database_away(
     await _verified(tallywire, postgres_url)
 
 
+@ROUNDS
 async def test_a_commit_lost_by_one_server_while_another_writes(
     server: StartServer,
     go_outside: Go,
     postgres_url: str,
     postgres_proxy: PostgresProxy,
     tallywire: RunTallywire,
+    rounds: int,
 ) -> None:
     behind_proxy = await server(database_url=postgres_proxy.url(postgres_url), env=FAST)
     one = await go_outside(behind_proxy)
@@ -247,7 +255,8 @@ async def test_a_commit_lost_by_one_server_while_another_writes(
     async with AsyncExitStack() as stack:
         screens = await _screens(one, load.users[:4], stack)
         screens += await _screens(two, load.users[4:], stack)
-        for fault in (CommitFault.CUT_AFTER, CommitFault.CUT_ANSWER, CommitFault.CUT_BEFORE):
+        faults = (CommitFault.CUT_AFTER, CommitFault.CUT_ANSWER, CommitFault.CUT_BEFORE)
+        for fault in faults * rounds:
             struck = postgres_proxy.at_next_commit(fault)
             async with asyncio.timeout(20):
                 await struck.wait()
@@ -258,8 +267,9 @@ async def test_a_commit_lost_by_one_server_while_another_writes(
     await _verified(tallywire, postgres_url)
 
 
+@ROUNDS
 async def test_the_server_is_killed_in_the_middle_of_the_load(
-    server: StartServer, go_outside: Go, database_url: str, tallywire: RunTallywire
+    server: StartServer, go_outside: Go, database_url: str, tallywire: RunTallywire, rounds: int
 ) -> None:
     running = await server(database_url=database_url, env=FAST)
     outside = await go_outside(running)
@@ -267,7 +277,7 @@ async def test_the_server_is_killed_in_the_middle_of_the_load(
     await load.start()
     async with AsyncExitStack() as stack:
         screens = await _screens(outside, load.users, stack)
-        for _ in range(2):
+        for _ in range(rounds):
             await load.more()
             await running.kill9()
             for screen in screens:
@@ -284,11 +294,13 @@ async def test_the_server_is_killed_in_the_middle_of_the_load(
     await _verified(tallywire, database_url)
 
 
+@ROUNDS
 async def test_postgresql_is_killed_in_the_middle_of_the_load(
     server: StartServer,
     go_outside: Go,
     durable_postgres: PostgresServer,
     tallywire: RunTallywire,
+    rounds: int,
 ) -> None:
     url = durable_postgres.url(durable_postgres.create_database())
     assert (await asyncio.to_thread(tallywire, "upgrade", database_url=url)).returncode == 0
@@ -297,9 +309,10 @@ async def test_postgresql_is_killed_in_the_middle_of_the_load(
     await load.start()
     async with AsyncExitStack() as stack:
         screens = await _screens(outside, load.users, stack)
-        await load.more()
-        await asyncio.to_thread(durable_postgres.kill9)
-        await asyncio.to_thread(durable_postgres.start)
+        for _ in range(rounds):
+            await load.more()
+            await asyncio.to_thread(durable_postgres.kill9)
+            await asyncio.to_thread(durable_postgres.start)
         await load.more()
         await load.stop()
         await load.check()
