@@ -68,9 +68,16 @@ class StreamQuery(Struct, kw_only=True):
         | None
     ) = None
     streams: (
-        Annotated[str, Meta(description="`balances`, `prices`, `monitor`; commas between.")] | None
+        Annotated[
+            str,
+            Meta(
+                description="`balances` (alone where absent), `prices`, and from auditor up"
+                " `monitor`, with commas between."
+            ),
+        ]
+        | None
     ) = None
-    mode: Annotated[str, Meta(description="`every` or `latest`.")] | None = None
+    mode: Annotated[str, Meta(description="`every` (where absent) or `latest`.")] | None = None
     resume: Annotated[str, Meta(description="epoch:position, the id of the last event.")] | None = (
         None
     )
