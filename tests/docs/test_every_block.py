@@ -26,10 +26,12 @@ RUN_BY: dict[str, str | dict[str, str]] = {
         "python": "tests/docs/test_embedding_page.py",
         "text": "tests/docs/test_embedding_page.py",
     },
+    "docs/http.md": "tests/docs/test_wire_pages.py",
     "docs/mirrors.md": FOLLOWED,
     "docs/operations.md": "tests/docs/test_operations_page.py",
     "docs/time.md": FOLLOWED,
     "docs/webhooks.md": FOLLOWED,
+    "docs/wire.md": "tests/docs/test_wire_pages.py",
 }
 
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
