@@ -5,7 +5,7 @@ import { statusWords } from "../parts/connection-light.js";
 import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
-import { capital, clockTime, fillRow, movement, noticed, stillHeld, words } from "./wording.js";
+import { capital, clockTime, count, fillRow, movement, noticed, stillHeld, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./wording.js").Row} Row */
@@ -183,7 +183,7 @@ export class Log {
     ));
     try {
       await navigator.clipboard.writeText(lines.join("\n"));
-      write(element("copied"), `${lines.length} lines copied`);
+      write(element("copied"), `${count(lines.length, "line")} copied`);
     } catch {
       write(element("copied"), "This browser does not let the page copy");
     }

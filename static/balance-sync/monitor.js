@@ -4,7 +4,7 @@ import { grouped } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, show, write } from "../parts/elements.js";
 import { Rows } from "../parts/rows.js";
 import { decimalText, minorUnits } from "../tallywire-client.js";
-import { clockTime, fillRow, movement, words } from "./wording.js";
+import { clockTime, count, fillRow, movement, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./wording.js").Row} Row */
@@ -12,12 +12,6 @@ import { clockTime, fillRow, movement, words } from "./wording.js";
 /** @typedef {import("../tallywire-client.js").MonitorInit["totals"][number]} Total */
 
 const CHANGES_MOST = 2000;
-
-/**
- * @param {number} n
- * @param {string} what
- */
-const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 export class Monitor {
   /** @type {Rows<Row>} */

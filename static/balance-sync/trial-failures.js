@@ -3,7 +3,7 @@
 export const LOOK = Object.freeze({
   noAnswer: "Is the server running? Look at the terminal or journal that it runs in, and at GET /healthz.",
   refused: "Look at this call in the browser's network panel and at its line in the server's log; /docs says what each code means.",
-  token: "Users of the test get their tokens from POST /dev/token, which is there in development mode only, from this machine.",
+  token: "Users of the test get their tokens from POST /dev/token, which is there in development mode only, from this machine; elsewhere paste a superadmin's token at the head of the page, and the users are watched by it.",
   stream: "Look at the frames of /ws in the browser's network panel, at the close code there, and at the server's log; a proxy in between has to pass upgrades on.",
   stopped: "The client does not go on by itself after this. Look at the close code of /ws in the network panel (docs/contract.md, section 5, says what each means).",
   notShown: "Look at GET /readyz: where feed.behind is not 0, this process does not see the newest commits (look at its log and at the bus); else look at the frames of /ws in the network panel.",
@@ -29,6 +29,9 @@ export class Failure extends Error {
     this.look = look;
   }
 }
+
+/** A step cannot be made as this run is made; that is no failure. */
+export class NotHere extends Error {}
 
 /**
  * @param {string} what

@@ -36,19 +36,22 @@ export class TrialPanel {
     this.#running = running;
     const beganAt = performance.now();
     const began = new Date();
-    const trial = new Trial(STEPS, (results, index) => this.#told(results, index));
+    const pasted = element("token", HTMLInputElement).value.trim();
+    const trial = new Trial(STEPS, (results, index) => this.#told(results, index), pasted);
     this.#begin(trial.results);
     await trial.run(running.signal);
     const took = performance.now() - beganAt;
+    if (trial.identities.operator.mustPaste) show(element("token-field"), true);
     this.#running = null;
     this.#report = report(trial.results, took, [
       began.toISOString(), location.origin, navigator.userAgent, `users ${Object.values(trial.users).join(", ")}`,
     ]);
-    this.#end(trial.results, took);
+    this.#end(trial.results, took, running.signal.aborted);
   }
 
   /** @param {Result[]} results */
   #begin(results) {
+    const pressed = document.activeElement === element("trial-run");
     element("trial").dataset.state = "running";
     show(element("trial-table"), true);
     show(element("trial-stop"), true);
@@ -64,8 +67,7 @@ export class TrialPanel {
       return row;
     });
     element("trial-rows").replaceChildren(...this.#rows);
-    // The button that was pressed is off now.
-    if (document.activeElement === document.body) element("trial-stop").focus();
+    if (pressed) element("trial-stop").focus();
   }
 
   /**
@@ -89,20 +91,21 @@ export class TrialPanel {
   /**
    * @param {Result[]} results
    * @param {number} took milliseconds
+   * @param {boolean} stopped
    */
-  #end(results, took) {
-    const passed = results.every(({ state }) => state === "passed");
-    element("trial").dataset.state = passed ? "passed" : "failed";
+  #end(results, took, stopped) {
+    const failed = stopped || results.some(({ state }) => state === "failed");
+    element("trial").dataset.state = failed ? "failed" : "passed";
     write(element("trial-summary"), summary(results, took));
     write(element("trial-times"), times(results));
     show(element("trial-progress"), false);
-    const focused = document.activeElement === element("trial-stop");
-    show(element("trial-stop"), false);
-    show(element("trial-copy"), true);
+    const waited = document.activeElement === element("trial-stop");
     const button = element("trial-run", HTMLButtonElement);
     button.disabled = false;
     write(button, "Run again");
-    if (focused) button.focus();
+    if (waited) button.focus();
+    show(element("trial-stop"), false);
+    show(element("trial-copy"), true);
   }
 
   async #copy() {

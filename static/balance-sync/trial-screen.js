@@ -1,15 +1,19 @@
 /** A screen of the comprehensive test: a client of its own, and all that it heard and when. */
 
-import { TallywireClient } from "../tallywire-client.js";
+import { FIRST_DIGEST, TallywireClient, entryDigest } from "../tallywire-client.js";
 import { Failure, LOOK } from "./trial-failures.js";
 
 /** @typedef {import("../parts/identity.js").Identity} Identity */
 /** @typedef {import("../tallywire-client.js").ClientOptions} ClientOptions */
+/** @typedef {import("../tallywire-client.js").Account} Account */
+/** @typedef {import("../tallywire-client.js").AdminUpdate} AdminUpdate */
+/** @typedef {import("../tallywire-client.js").Change} Change */
 /** @typedef {import("../tallywire-client.js").Update} Update */
 /** @typedef {{update: Update, replayed: boolean, at: number}} Seen at: of performance.now() */
 
 const WITHIN_MS = 10_000;
 
+/** The screen of a user. */
 export class Screen {
   /** Every update, in the order in which it came. @type {Seen[]} */
   seen = [];
@@ -37,22 +41,28 @@ export class Screen {
         return identity.token(request);
       },
     });
-    this.#on("update", (detail) => this.seen.push({ ...detail, at: performance.now() }));
-    this.#on("latest", (detail) => this.latest.push({ ...detail, at: performance.now() }));
-    this.#on("resumed", (detail) => this.resumed.push(detail));
-    this.#on("mismatch", ({ account, words }) => {
+    this.on("update", (detail) => this.seen.push({ ...detail, at: performance.now() }));
+    this.on("latest", (detail) => this.latest.push({ ...detail, at: performance.now() }));
+    this.on("resumed", (detail) => this.resumed.push(detail));
+    this.on("mismatch", ({ account, words }) => {
       this.mismatches.push(account ? `${account}: ${words}` : words);
     });
-    for (const name of ["status", "balances", "cursor"]) this.#on(name, () => {});
+    for (const name of ["status", "balances", "cursor"]) this.on(name, () => {});
+  }
+
+  /** @returns {ReadonlyMap<string, Account>} */
+  get accounts() {
+    return this.client.accounts;
   }
 
   /**
+   * Hears an event of the client, and looks then whether what is waited for has come.
    * @param {string} name
-   * @param {(detail: any) => void} handle
+   * @param {(detail: any) => unknown} handle
    */
-  #on(name, handle) {
-    this.client.addEventListener(name, (event) => {
-      handle(/** @type {CustomEvent} */ (event).detail);
+  on(name, handle) {
+    this.client.addEventListener(name, async (event) => {
+      await handle(/** @type {CustomEvent} */ (event).detail);
       this.#heard.dispatchEvent(new Event("heard"));
     });
   }
@@ -114,9 +124,9 @@ export class Screen {
   async until(met, expected, look) {
     const deadline = AbortSignal.timeout(WITHIN_MS);
     for (;;) {
+      this.#mustFit();
       const found = met();
       if (found) return /** @type {NonNullable<Exclude<T, false>>} */ (found);
-      this.#mustFit();
       const { state, words } = this.client.status;
       if (state === "stopped") throw new Failure(expected, `the client stopped: ${words}`, LOOK.stopped);
       if (deadline.aborted) throw new Failure(expected, await this.#came(), look);
@@ -154,6 +164,67 @@ export class Screen {
       newest === undefined ? "it has shown no update" : `the newest update was position ${newest}`,
     ];
     return `${screen.join(", ")}; ${await readiness()}`;
+  }
+}
+
+/** What a superadmin sees of a user, checked as that user's own client would check it. */
+export class WatchedScreen extends Screen {
+  /** @type {Map<string, Account>} */
+  #accounts;
+  #tail = Promise.resolve();
+
+  /**
+   * @param {Identity} identity an auditor's or above
+   * @param {string} user who is watched
+   * @param {ReadonlyMap<string, Account>} known the accounts so far: this stream begins without
+   * @param {Partial<ClientOptions>} [options] of the client
+   */
+  constructor(identity, user, known, options = {}) {
+    super(identity, { ...options, streams: ["monitor"], filter: { user_id: user } });
+    this.user = user;
+    this.#accounts = new Map(known);
+    this.on("monitor", ({ updates }) => {
+      const at = performance.now();
+      this.#tail = this.#tail.then(() => this.#take(updates, at));
+      return this.#tail;
+    });
+  }
+
+  get accounts() {
+    return this.#accounts;
+  }
+
+  /**
+   * @param {AdminUpdate[]} updates
+   * @param {number} at
+   */
+  async #take(updates, at) {
+    for (const update of updates) {
+      for (const change of update.changes) {
+        const { amount, held_change, balance_before, alert, ...balance } = change;
+        const proof = await this.#prove(change, update.transaction_id);
+        this.#accounts.set(change.account, { ...balance, proof });
+      }
+      this.seen.push({ update: /** @type {Update} */ (update), replayed: false, at });
+    }
+  }
+
+  /**
+   * @param {Change} change
+   * @param {string} transactionId
+   * @returns {Promise<Account["proof"]>}
+   */
+  async #prove(change, transactionId) {
+    const { account, seq, digest } = change;
+    const known = this.#accounts.get(account);
+    if (!globalThis.crypto?.subtle) return { state: "unchecked", entries: seq, words: "no WebCrypto" };
+    const due = await entryDigest(known?.digest ?? FIRST_DIGEST, change, transactionId);
+    if (seq === (known?.seq ?? 0) + 1 && digest === due) {
+      return { state: "verified", entries: seq, words: `${seq} checked` };
+    }
+    const words = `entry ${seq} does not follow from what came before`;
+    this.mismatches.push(`${account}: ${words}`);
+    return { state: "broken", entries: seq, words };
   }
 }
 

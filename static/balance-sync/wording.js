@@ -42,6 +42,13 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const clockTime = (when) => new Date(when).toLocaleTimeString(undefined, { hour12: false });
 
 /**
+ * "1 line", "2 lines".
+ * @param {number} n
+ * @param {string} what
+ */
+export const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+/**
  * The amount of a change as a row shows it: what was held where no money moved.
  * @param {Pick<Change, "amount" | "held_change">} change
  * @returns {{amount?: string, tone?: "good"}}

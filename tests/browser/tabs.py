@@ -17,6 +17,9 @@ addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
+# Resolved once what was planned for the next frame has been drawn.
+_AFTER_A_FRAME = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+
 
 class Tab:
     """
@@ -92,9 +95,13 @@ class Tab:
         await expect(self.page.locator("#result-words")).to_have_text(text)
 
     async def logged_positions(self) -> list[int]:
-        """The positions of the updates in the log, oldest first."""
+        """The positions of the updates in the log, oldest first; of up to as many as it draws."""
+        kinds = self.page.locator("#log-kinds")
+        await kinds.select_option("changes")  # what else is logged would push them out of view
+        await self.page.evaluate(_AFTER_A_FRAME)
         rows = self.page.locator("#log [data-kind=update]")
         positions = await rows.evaluate_all("rows => rows.map((row) => row.dataset.position)")
+        await kinds.select_option("")
         return [int(position) for position in reversed(positions)]
 
 

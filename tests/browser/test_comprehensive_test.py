@@ -1,0 +1,205 @@
+"""The page's comprehensive test: it passes where all is well, else it says what to look at."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Route, expect
+
+from ..conftest import StartServer
+from .conftest import Ledger, NewTab
+from .tabs import PAGE, Tab, Wire
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+REFUSED = r"Failed to load resource: the server responded with a status of 422"
+STEPS = 21
+Message = dict[str, Any]
+
+
+async def run(tab: Tab, *, until: str) -> None:
+    """Run it, on a page that does nothing else, until it has `until` (passed, failed)."""
+    tab.excuse(REFUSED)
+    await tab.page.goto(f"{tab.base_url}{PAGE}?test=run")
+    await expect(tab.page.locator("#trial")).to_have_attribute("data-state", until, timeout=60_000)
+
+
+async def steps(tab: Tab, state: str) -> list[str]:
+    """The names of the steps with that result."""
+    return await tab.page.locator(f'#trial-rows [data-state="{state}"] .name').all_inner_texts()
+
+
+async def failure(tab: Tab) -> tuple[str, str, str]:
+    """Of the first step that failed: its name, why, and what to look at."""
+    row = tab.page.locator("#trial-rows [data-state=failed]").first
+    parts = [await row.locator(part).inner_text() for part in (".name", ".words", ".look")]
+    return parts[0], parts[1], parts[2]
+
+
+async def test_every_step_passes_twice_and_leaves_the_totals_as_they_were(
+    new_shared_tab: NewTab, shared_ledger: Ledger
+) -> None:
+    tab = await new_shared_tab(permissions=["clipboard-read", "clipboard-write"])
+    before = await shared_ledger.total("demo", "USDT")
+    await run(tab, until="passed")
+    summary = tab.page.locator("#trial-summary")
+    await expect(summary).to_have_text(re.compile(rf"^All {STEPS} steps passed in \d+\.\d s\.$"))
+    await expect(summary).to_have_role("status")
+    times = tab.page.locator("#trial-times")
+    await expect(times).to_have_text(re.compile(r"^Request to answer: median \d+\.\d ms"))
+    timed = tab.page.locator("#trial-rows .screen").filter(has_text=re.compile("ms"))
+    assert await timed.count() >= 17
+
+    await tab.page.get_by_role("button", name="Copy report").click()
+    await expect(tab.page.locator("#trial-copied")).to_have_text("Report copied")
+    report = await tab.page.evaluate("navigator.clipboard.readText()")
+    assert report.count("\npassed") == STEPS
+    assert tab.base_url in report
+
+    again = tab.page.get_by_role("button", name="Run again")
+    await again.focus()
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.locator("#trial")).to_have_attribute("data-state", "running")
+    await expect(tab.page.get_by_role("button", name="Stop")).to_be_focused()
+    await expect(tab.page.locator("#trial")).to_have_attribute("data-state", "passed")
+    await expect(again).to_be_focused()
+    users = set(re.findall(r"test-ann-\w+", report))
+    await tab.page.get_by_role("button", name="Copy report").click()
+    second = await tab.page.evaluate("navigator.clipboard.readText()")
+    assert users.isdisjoint(re.findall(r"test-ann-\w+", second))
+    assert await shared_ledger.total("demo", "USDT") == before
+
+
+async def test_a_stopped_run_says_what_was_left_out(new_shared_tab: NewTab) -> None:
+    tab = await new_shared_tab()
+
+    async def stop(route: Route) -> None:
+        await tab.page.get_by_role("button", name="Stop").click()
+        await route.continue_()
+
+    await tab.page.route("**/v1/withdrawals", stop)
+    await run(tab, until="failed")
+    assert await steps(tab, "passed") == [
+        "Open the streams of two new users",
+        "Deposit",
+        "Withdrawal",
+    ]
+    assert len(await steps(tab, "left out")) == STEPS - 3
+    summary = tab.page.locator("#trial-summary")
+    await expect(summary).to_have_text(re.compile(rf"3 of {STEPS} .*, {STEPS - 3} left out\.$"))
+
+
+def _other_digest(message: Message) -> list[Message]:
+    if message.get("change_type") == "charge":
+        message["changes"][0]["digest"] = "0" * 64
+    return [message]
+
+
+def _other_amount(message: Message) -> list[Message]:
+    if message.get("change_type") == "charge":
+        message["changes"][0]["amount"] = "25.000000"
+    return [message]
+
+
+def _lost_while_away() -> Any:
+    lost: list[int] = []
+
+    def alter(message: Message) -> list[Message]:
+        if message.get("replayed") and not lost:
+            lost.append(message["position"])
+            return []
+        return [message]
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    ("alter", "step", "words"),
+    [
+        (_other_digest, "Charge", "the digest does not fit"),
+        (_other_amount, "Charge", "the balance does not follow from the one before"),
+        (_lost_while_away(), "Disconnected", "entry 15 came where 14 was due"),
+    ],
+    ids=["digest", "amount", "lost"],
+)
+async def test_what_is_altered_on_the_way_fails_the_step_that_shows_it(
+    new_shared_tab: NewTab, alter: Any, step: str, words: str
+) -> None:
+    tab = await new_shared_tab()
+    wire = await Wire.between(tab)
+    wire.alter = alter  # type: ignore[method-assign]
+    await run(tab, until="failed")
+    name, why, look = await failure(tab)
+    assert name.startswith(step)
+    assert words in why
+    assert re.match(r"What to look at: Run `tallywire verify --user-id test-ann-\w+`", look)
+    assert await steps(tab, "passed")
+
+
+async def test_what_comes_twice_is_shown_once(new_shared_tab: NewTab) -> None:
+    tab = await new_shared_tab()
+    wire = await Wire.between(tab)
+    wire.alter = lambda message: (  # type: ignore[method-assign]
+        [message, message] if message["type"] == "balance_update" else [message]
+    )
+    await run(tab, until="passed")
+
+
+async def test_a_server_that_refuses_or_gives_no_answer_is_told_in_words(
+    new_shared_tab: NewTab,
+) -> None:
+    tab = await new_shared_tab()
+    tab.excuse(r"Failed to load resource: .*(503|ERR_CONNECTION_REFUSED)")
+
+    async def pause(route: Route) -> None:
+        problem = {
+            "title": "Paused",
+            "status": 503,
+            "detail": "changes are paused",
+            "code": "paused",
+        }
+        await route.fulfill(status=503, json=problem)
+
+    async def drop(route: Route) -> None:
+        await route.abort("connectionrefused")
+
+    await tab.page.route("**/v1/recharges", pause)
+    await tab.page.route("**/v1/holds", drop)
+    await run(tab, until="failed")
+    told = {
+        await row.locator(".name").inner_text(): await row.locator(".why").inner_text()
+        for row in await tab.page.locator("#trial-rows [data-state=failed]").all()
+    }
+    assert "POST /v1/recharges to be accepted; it was refused with 503 paused" in told["Recharge"]
+    assert "its line in the server's log" in told["Recharge"]
+    assert re.search("No answer from .*: the server is down", told["Hold placed"], re.IGNORECASE)
+    assert "Is the server running?" in told["Hold placed"]
+    assert "that step did not book one" in told["The rest of the hold voided"]
+    assert len(told) == 4
+    assert "Every digest, from the first entry on" in await steps(tab, "passed")
+
+
+async def test_a_pasted_superadmins_token_watches_the_users(
+    server: StartServer, browser: Browser
+) -> None:
+    """Without development mode nobody gets a token of the users, who belong to the test alone."""
+    site = await server()
+    tab = await Tab.open(browser, site.base_url)
+    tab.excuse(r"Failed to load resource: .*(404|422)")
+    await tab.page.goto(f"{site.base_url}{PAGE}?test=run")
+    await expect(tab.page.locator("#trial")).to_have_attribute("data-state", "failed")
+    _, why, look = await failure(tab)
+    assert "no development tokens" in why
+    assert "paste a superadmin's token" in look
+    assert len(await steps(tab, "left out")) == STEPS - 1
+
+    await tab.page.get_by_label("Token").fill(site.token("erin", "superadmin"))
+    await tab.page.get_by_role("button", name="Run again").click()
+    await expect(tab.page.locator("#trial")).to_have_attribute("data-state", "passed")
+    assert await steps(tab, "left out") == ["A screen in mode “latest”"]
+    await tab.page.get_by_role("button", name="Connect", exact=True).click()
+    await tab.expect_state("Connected")
+    await expect(tab.page.locator("#owner")).to_have_text("erin, as superadmin")
+    assert tab.faults == []
