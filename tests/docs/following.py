@@ -38,7 +38,9 @@ from .pages import ROOT, Block, Misled, blocks_of
 # Seconds for one block, until it has ended or its server answers.
 DEADLINE = 60.0
 
-_PORT = re.compile(r"(?:(?<=127\.0\.0\.1:)|(?<=localhost:)|(?<=--port )|(?<=PORT=))\d+\b")
+_PORT = re.compile(
+    r"(?:(?<=127\.0\.0\.1:)|(?<=localhost:)|(?<=--port )|(?<=PORT=)|(?<=http\.server ))\d+\b"
+)
 # A last block that ends like this goes on until it is stopped.
 _SERVES = re.compile(r"^tallywire (?:serve|worker|watch)\b.*\n\Z", re.MULTILINE)
 # What they would install or fetch is there: the tests run in it, at the root of a clone.

@@ -15,8 +15,9 @@ import httpx
 import jwt
 import pytest
 import yaml
+from websockets.exceptions import InvalidStatus
 
-from ..journeys.client import Screen
+from ..journeys.client import Screen, dial, websocket_url
 from ..journeys.events import StreamScreen
 from ..services.debian import find_program
 from ..services.postgres import PostgresServer
@@ -233,6 +234,10 @@ async def _check_edges(site: _Site, one: str, two: str, plain: str) -> None:
             # Each says 1 once it has heard itself through Redis.
             while "tallywire_bus_up 1.0" not in (await _scrape(port)):
                 await asyncio.sleep(0.05)
+    # The page's own address is let in, as it reaches the server; another is not.
+    await (await dial(websocket_url(site.base_url), headers={"Origin": site.base_url})).close()
+    with pytest.raises(InvalidStatus):
+        await dial(websocket_url(site.base_url), headers={"Origin": "https://elsewhere.example"})
     moved = await site.http.get(f"http://127.0.0.1:{plain}/docs?a=b")
     assert (moved.status_code, moved.headers["Location"]) == (301, "https://127.0.0.1/docs?a=b")
     # A batch may be larger than nginx's own limit of 1 MiB.

@@ -22,10 +22,12 @@ RUN_BY: dict[str, str | dict[str, str]] = {
         "python": "tests/cutover/test_recipe.py",
     },
     "docs/deployment.md": "tests/docs/test_deployment_page.py",
+    "docs/concepts.md": FOLLOWED,
     "docs/embedding.md": {
         "python": "tests/docs/test_embedding_page.py",
         "text": "tests/docs/test_embedding_page.py",
     },
+    "docs/getting-started.md": "tests/docs/test_getting_started_page.py",
     "docs/http.md": "tests/docs/test_wire_pages.py",
     "docs/mirrors.md": FOLLOWED,
     "docs/operations.md": "tests/docs/test_operations_page.py",
