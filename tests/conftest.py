@@ -12,15 +12,15 @@ Redis:
 Processes, forked from one that has imported everything (tests/services/forks.py):
   server                      `running = await server(database_url=...)` (tests/services/server.py)
   tallywire                   `tallywire("verify", "--json", database_url=...)` runs the command
+  worker                      `running = await worker(database_url)` is a `tallywire worker`
 Others:
-  worker                      `process = await worker(database_url)` is a `tallywire worker`
   postgres_proxy              loses connections and COMMITs on demand (tests/services/proxy.py)
   browser                     the run's headless Chromium under Playwright's async API
 """
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -37,10 +37,10 @@ from playwright.async_api import Browser, async_playwright
 from .services.chromium import FLAGS, find_chromium
 from .services.forks import Forks
 from .services.postgres import PostgresServer
-from .services.processes import die_with_parent
 from .services.proxy import PostgresProxy
 from .services.redis import RedisServer
-from .services.server import COMMAND, SECRET, RunningServer, server_environment
+from .services.server import SECRET, RunningServer, server_environment
+from .services.worker import RunningWorker
 
 # Handed out first, or the run would end with one process at one of them.
 _LONG = tuple(
@@ -247,35 +247,28 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iter
         request.node.add_report_section("call", running.folder.name, running.log_text())
 
 
-StartWorker = Callable[..., Awaitable[asyncio.subprocess.Process]]
+StartWorker = Callable[..., Awaitable[RunningWorker]]
 
 
 @pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[StartWorker]:
+def worker(tmp_path: Path, forks: Forks) -> Iterator[StartWorker]:
     """
     Starts workers for this test and ends them with it: `worker(database_url, NAME=…)`, with further
     environment variables by name.
     """
-    started: list[asyncio.subprocess.Process] = []
+    started: list[RunningWorker] = []
+    numbers = itertools.count(1)
 
-    async def start(database_url: str, **env: str) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *die_with_parent([*COMMAND, "worker"], signal.SIGKILL),
-            stdout=subprocess.PIPE,
-            env=server_environment(database_url, env=env),
-            cwd=tmp_path,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        async with asyncio.timeout(60):
-            assert await process.stdout.readline() == b"Tallywire's worker runs.\n"
-        return process
+    async def start(database_url: str, **env: str) -> RunningWorker:
+        folder = tmp_path / f"worker-{next(numbers)}"
+        folder.mkdir()
+        environment = server_environment(database_url, env=env)
+        started.append(await RunningWorker.start(folder, environment, forks))
+        return started[-1]
 
     yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    for running in started:
+        running.discard()
 
 
 class RunTallywire(Protocol):

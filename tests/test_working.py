@@ -46,7 +46,7 @@ async def test_another_takes_over(
         # In order: at the next asking, 5 s; else after the lease, 15 s, and the asking.
         within = 10 if end is signal.SIGTERM else 30
         assert await _until_holder(database, other_than=holder, within=within)
-        second.terminate()
+        second.send_signal(signal.SIGTERM)
         assert await second.wait() == 0
         assert await _holder(database) is None
 
@@ -87,6 +87,6 @@ async def test_a_moment_that_passed_while_nobody_worked_is_made_up_for(
                 await asyncio.sleep(0.05)
         assert newest.due_at is not None and newest.due_at.endswith("-12-31T15:00:00.000000Z")
         for each in workers:
-            each.terminate()
+            each.send_signal(signal.SIGTERM)
             assert await each.wait() == 0
         assert len(await records.listed(None, 10)) == 2

@@ -64,6 +64,9 @@ class _Application:
 
 # Some thirty processes, one after the other.
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)], indirect=True
+)
 async def test_the_recipe(ledger: BalanceManager, database_url: str, tmp_path: Path) -> None:
     application = _Application(database_url, tmp_path)
     users = [*_users(), ("debtor", "-3.00"), ("odd", "NULL")]

@@ -17,6 +17,7 @@ async def test_the_readme_on_sqlite(name: str, tmp_path: Path) -> None:
     await follow(name, tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_the_readme_on_postgresql(name: str, tmp_path: Path, empty_postgres_url: str) -> None:
     await follow(name, tmp_path, database_url=empty_postgres_url)

@@ -19,10 +19,19 @@ from ..ledger.raw import execute, rows
 from .shops import ORDERS, Shop
 
 
-@pytest.fixture(params=sorted(ORDERS))
-def shop(request: pytest.FixtureRequest, empty_database_url: str, tmp_path: Path) -> Iterator[Shop]:
-    """Each example on each database, not started yet."""
-    shop = Shop(request.param, empty_database_url, tmp_path)
+@pytest.fixture(
+    params=[
+        ("django_shop", "postgres"),
+        ("fastapi_shop", "sqlite"),
+        pytest.param(("django_shop", "sqlite"), marks=pytest.mark.long),
+        pytest.param(("fastapi_shop", "postgres"), marks=pytest.mark.long),
+    ],
+    ids="-".join,
+)
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    """Each example on a database, the other one in `make faults`; not started yet."""
+    name, database = request.param
+    shop = Shop(name, request.getfixturevalue(f"empty_{database}_url"), tmp_path)
     yield shop
     shop.kill9()
     request.node.add_report_section("call", shop.folder.name, shop.log_text())

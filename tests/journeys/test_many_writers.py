@@ -19,14 +19,15 @@ from .conftest import FAST, Outside
 
 WRITERS = 64
 USERS = 40
-ROUNDS = 10
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
 
-async def _write(outside: Outside, users: list[str], dice: random.Random) -> list[httpx.Response]:
+async def _write(
+    outside: Outside, users: list[str], dice: random.Random, rounds: int
+) -> list[httpx.Response]:
     answers = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         one, other = dice.sample(users, 2)
         amount = f"{dice.randrange(1, 40)}.{dice.randrange(10**6):06}"
         match dice.randrange(4):
@@ -41,7 +42,7 @@ async def _write(outside: Outside, users: list[str], dice: random.Random) -> lis
     return answers
 
 
-async def _journey(outside: Outside) -> tuple[int, int]:
+async def _journey(outside: Outside, rounds: int) -> tuple[int, int]:
     """The whole of it; the result is how many changes were accepted and how many refused."""
     users = [f"user-{number}" for number in range(USERS)]
     seed = [
@@ -57,7 +58,7 @@ async def _journey(outside: Outside) -> tuple[int, int]:
             screens[user] = await stack.enter_async_context(outside.screen(user))
 
         written = await asyncio.gather(
-            *(_write(outside, users, random.Random(seed)) for seed in range(WRITERS))
+            *(_write(outside, users, random.Random(seed), rounds) for seed in range(WRITERS))
         )
         answers = [answer for answers in written for answer in answers]
         done = [accepted(answer) for answer in answers if answer.status_code == 201]
@@ -102,12 +103,13 @@ async def _check_sums(outside: Outside, screens: dict[str, Screen]) -> None:
     assert trial["sums"]["main/USDT"] == "0.000000"
 
 
+@pytest.mark.parametrize("rounds", [4, pytest.param(40, marks=pytest.mark.long)])
 async def test_sixty_four_writers_over_forty_users(
-    server: StartServer, go_outside: Go, database_url: str
+    server: StartServer, go_outside: Go, database_url: str, rounds: int
 ) -> None:
     outside = await go_outside(await server(database_url=database_url, env=FAST))
-    accepted_changes, refused_changes = await _journey(outside)
-    assert accepted_changes > WRITERS * ROUNDS / 2
+    accepted_changes, refused_changes = await _journey(outside, rounds)
+    assert accepted_changes > WRITERS * rounds / 2
     assert refused_changes > 0
 
 

@@ -28,8 +28,10 @@ from ..services.server import RunningServer
 from .client import Json, Screen, accepted, refused, update_of
 from .conftest import FAST, Outside
 
-WRITERS = 64
-USERS = 40
+# How many write at once, to how many users.
+LOADS = pytest.mark.parametrize(
+    ("writers", "users"), [(16, 12), pytest.param(64, 40, marks=pytest.mark.long)]
+)
 # A writer's pause between changes, so that the reading of it all fits beside: seconds.
 PACE = 0.6
 # Seconds with Redis away, and after it came back: thrice what is promised (2 and 5), since here
@@ -43,8 +45,9 @@ Go = Callable[[RunningServer], Awaitable[Outside]]
 class Load:
     """Writers on every process that go on until told to stop."""
 
-    def __init__(self, places: list[Outside], users: list[str]) -> None:
+    def __init__(self, places: list[Outside], users: list[str], writers: int) -> None:
         self._places = itertools.cycle(places)
+        self._writers = writers
         self._users = users
         self._stopping = False
         self.done: dict[int, Json] = {}
@@ -54,7 +57,7 @@ class Load:
     async def __aenter__(self) -> Load:
         self._tasks = [
             asyncio.create_task(self._write(next(self._places), random.Random(number), number))
-            for number in range(WRITERS)
+            for number in range(self._writers)
         ]
         return self
 
@@ -159,7 +162,7 @@ async def _ready(outside: Outside, status: str, within: float) -> float:
             assert answer.status_code == 200
             if answer.json()["status"] == status:
                 break
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
     assert answer.json()["checks"]["bus"] == ("up" if status == "ready" else "down")
     return time.monotonic() - began
 
@@ -243,19 +246,25 @@ class Faults:
         yield
         async with asyncio.timeout(BY_BUS_WITHIN):
             while len(now := await self._subscribers()) < 2 or now & before:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
 
     async def _subscribers(self) -> set[str]:
         clients = await asyncio.to_thread(self.redis.clients, "tallywire-subscriber")
         return {client["id"] for client in clients}
 
 
+@LOADS
 @pytest.mark.timeout(240)
 async def test_every_screen_is_complete_whatever_happens_to_redis(
-    pair: list[Outside], redis_server: RedisServer, tallywire: RunTallywire, postgres_url: str
+    pair: list[Outside],
+    redis_server: RedisServer,
+    tallywire: RunTallywire,
+    postgres_url: str,
+    writers: int,
+    users: int,
 ) -> None:
     one, two = pair
-    users = [f"user-{number}" for number in range(USERS)]
+    names = [f"user-{number}" for number in range(users)]
     faults = Faults(redis_server, pair)
     start = await one.admin.head()
 
@@ -267,10 +276,10 @@ async def test_every_screen_is_complete_whatever_happens_to_redis(
             before = await _by_bus(place)
             async with asyncio.timeout(BY_BUS_WITHIN - (time.monotonic() - began)):
                 while await _by_bus(place) < before + 10:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.2)
 
-    async with _watched(pair, users) as watched, two.screen("probe") as probe:
-        async with Load(pair, users) as load:
+    async with _watched(pair, names) as watched, two.screen("probe") as probe:
+        async with Load(pair, names, writers) as load:
 
             async def probed(*, again: int = 1) -> None:
                 for _ in range(again):
@@ -278,7 +287,7 @@ async def test_every_screen_is_complete_whatever_happens_to_redis(
                     load.done[answer["position"]] = answer
                     await probe.until_shown(answer["position"], within=SHOWN_WITHIN)
 
-            await load.more(150)
+            await load.more(2 * writers)
             for fault in (faults.killed, faults.frozen):
                 async with fault():
                     # Before the loss is noticed, and after it.
@@ -286,14 +295,14 @@ async def test_every_screen_is_complete_whatever_happens_to_redis(
                     for place in pair:
                         await _ready(place, "degraded", SHOWN_WITHIN)
                     await probed(again=3)
-                    await load.more(100)
+                    await load.more(2 * writers)
                 await by_bus_again()
             for strike in (faults.restarted, faults.cut):
                 await strike()
                 await by_bus_again()
-            await faults.overrun(users, load)
+            await faults.overrun(names, load)
             await by_bus_again()
-            await load.more(100)
+            await load.more(2 * writers)
         await watched.check(one, load, start)
     done = await asyncio.to_thread(tallywire, "verify", database_url=postgres_url)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -456,15 +465,16 @@ async def _come_back(screen: Screen) -> int:
     return int(told["reconnect_after_ms"])
 
 
+@LOADS
 @pytest.mark.timeout(240)
 async def test_a_rolling_restart_under_load_loses_nothing(
-    pair: list[Outside], tallywire: RunTallywire, postgres_url: str
+    pair: list[Outside], tallywire: RunTallywire, postgres_url: str, writers: int, users: int
 ) -> None:
-    users = [f"user-{number}" for number in range(USERS)]
+    names = [f"user-{number}" for number in range(users)]
     start = await pair[0].admin.head()
-    async with _watched(pair, users) as watched:
-        async with Load(pair, users) as load:
-            await load.more(100)
+    async with _watched(pair, names) as watched:
+        async with Load(pair, names, writers) as load:
+            await load.more(2 * writers)
             for place in pair:
                 here = [
                     s for s in watched.screens.values() if s.server_url == place.server.base_url
@@ -476,7 +486,7 @@ async def test_a_rolling_restart_under_load_loses_nothing(
                 waits = sorted(await asyncio.gather(*coming))
                 assert len(set(waits)) > len(waits) / 2, "they are all told to come back at once"
                 assert waits[-1] - waits[0] > 2000
-                await load.more(100)
+                await load.more(2 * writers)
         await watched.check(pair[0], load, start)
     done = await asyncio.to_thread(tallywire, "verify", database_url=postgres_url)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from ..conftest import StartServer
 from ..services.server import RunningServer
 from .client import Json, accepted
@@ -46,6 +48,9 @@ async def _write(outside: Outside, user: str, count: int) -> int:
     return last
 
 
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)], indirect=True
+)
 async def test_slow_clients_cost_no_memory_and_catch_up(
     server: StartServer, go_outside: Go, database_url: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -103,7 +104,7 @@ async def test_a_worker_that_is_killed_loses_and_doubles_nothing(
         # It dies with a message that has arrived and is not answered.
         receiver.answers.append(Answer(after=asyncio.Event()))
         await receiver.until(lambda: receiver.busy == 1)
-        first.kill()
+        first.send_signal(signal.SIGKILL)
         await first.wait()
         unanswered = receiver.received[-1]
         await worker(postgres_url, **ALLOWED)
