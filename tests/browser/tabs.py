@@ -17,8 +17,15 @@ addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
-# Resolved once what was planned for the next frame has been drawn.
-_AFTER_A_FRAME = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+_COPY_LOG = """
+() => {
+  let copied = "";
+  navigator.clipboard.writeText = async (text) => { copied = text; };
+  document.getElementById("copy").click();
+  delete navigator.clipboard.writeText;
+  return copied;
+}
+"""
 
 
 class Tab:
@@ -68,9 +75,9 @@ class Tab:
         await expect(self.page.locator("#log [data-kind=init]")).to_have_count(1)
         return self
 
-    async def expect_state(self, text: str | re.Pattern[str]) -> None:
-        """Wait for the words of the connection light."""
-        await expect(self.page.locator("#state")).to_have_text(text)
+    async def expect_state(self, text: str | re.Pattern[str], *, within: float = 5) -> None:
+        """Wait for the words of the connection light, at most that many seconds."""
+        await expect(self.page.locator("#state")).to_have_text(text, timeout=within * 1000)
 
     def account(self, name: str) -> Locator:
         """The card of the account called `name`."""
@@ -85,7 +92,7 @@ class Tab:
 
     async def move(self, operation: str, amount: str, **fields: str) -> None:
         """Fill in the form and send it; fields: by the ids of the inputs."""
-        await self.page.get_by_role("radio", name=operation).check(force=True)
+        await self.page.get_by_role("radio", name=operation, exact=True).check()
         for name, value in {"amount": amount, **fields}.items():
             await self.page.locator(f"#{name}").fill(value)
         await self.page.locator("#submit").click()
@@ -95,14 +102,10 @@ class Tab:
         await expect(self.page.locator("#result-words")).to_have_text(text)
 
     async def logged_positions(self) -> list[int]:
-        """The positions of the updates in the log, oldest first; of up to as many as it draws."""
-        kinds = self.page.locator("#log-kinds")
-        await kinds.select_option("changes")  # what else is logged would push them out of view
-        await self.page.evaluate(_AFTER_A_FRAME)
-        rows = self.page.locator("#log [data-kind=update]")
-        positions = await rows.evaluate_all("rows => rows.map((row) => row.dataset.position)")
-        await kinds.select_option("")
-        return [int(position) for position in reversed(positions)]
+        """The positions of the updates in the log, oldest first: also of rows out of view."""
+        text: str = await self.page.evaluate(_COPY_LOG)
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line["data"]["position"] for line in lines if line["kind"] == "update"]
 
 
 class Wire:

@@ -49,6 +49,7 @@ async def test_the_balance_sync_page_of_a_user(
     await shared_ledger.change_account(main, alert_below="2000")
     tab: Tab = await new_shared_tab()
     wire = await Wire.between(tab)
+    tab.excuse(REFUSED_REQUEST)
     found: list[str] = []
 
     async def look(state: str) -> None:
@@ -64,9 +65,15 @@ async def test_the_balance_sync_page_of_a_user(
     await tab.move("Hold", "60", description="A room")
     await expect(tab.page.locator("#holds .hold")).to_have_count(1)
     await tab.expect_balance(main, "1,000.000000", "verified")
-    await look("connected")
+    await tab.page.locator("#log [data-kind=update]").first.click()
+    await expect(tab.page.locator("#log-detail")).to_be_visible()
+    await tab.page.locator("#trial-run").click()
+    await expect(tab.page.locator("#trial")).to_have_attribute(
+        "data-state", "passed", timeout=60_000
+    )
+    await look("connected, with a change opened and the comprehensive test done")
 
-    tab.excuse(REFUSED_REQUEST)
+    await tab.watch("anna")
     await tab.move("Withdrawal", "10000.01")
     await expect(tab.page.locator("#amount-error")).to_be_visible()
     wire.alter = lambda message: (  # type: ignore[method-assign]
@@ -84,7 +91,7 @@ async def test_the_balance_sync_page_of_a_user(
     wire.refuse = 4010
     await tab.page.get_by_text("Try now").dispatch_event("click")
     await tab.expect_state(re.compile("^Stopped"))
-    await tab.page.get_by_role("radio", name="Deposit").check(force=True)
+    await tab.page.get_by_role("radio", name="Deposit", exact=True).check()
     await look("stopped, and not for users")
     assert found == []
 
