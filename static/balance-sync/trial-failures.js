@@ -18,6 +18,9 @@ export const LOOK = Object.freeze({
 });
 
 export class Failure extends Error {
+  /** Whether nothing that comes after it makes sense. */
+  isFinal = false;
+
   /**
    * @param {string} expected in words, after "Expected "
    * @param {string} came in words

@@ -66,7 +66,9 @@ export class TrialPanel {
       write(one(row, ".name"), name);
       return row;
     });
-    element("trial-rows").replaceChildren(...this.#rows);
+    const table = element("trial-table", HTMLTableElement);
+    for (const body of [...table.tBodies]) body.remove();
+    table.append(...this.#rows);
     if (pressed) element("trial-stop").focus();
   }
 

@@ -138,7 +138,9 @@ export class Screen {
   #mustFit() {
     const [words] = this.mismatches;
     if (!words) return;
-    throw new Failure("every message to fit what was known", words, LOOK.chain(this.user));
+    const failure = new Failure("every message to fit what was known", words, LOOK.chain(this.user));
+    failure.isFinal = true; // what is broken stays so until a fresh snapshot
+    throw failure;
   }
 
   /** @param {AbortSignal} deadline */

@@ -38,6 +38,7 @@ export class Trial {
   #booked = new Map();
   /** @type {Screen[]} */
   #opened = [];
+  #isLost = false;
 
   /**
    * @param {Step[]} steps
@@ -73,17 +74,14 @@ export class Trial {
    * @param {AbortSignal} stopped nothing is begun after it
    */
   async run(stopped) {
-    let lost = false;
     try {
       for (const [index, step] of this.steps.entries()) {
-        if (lost || stopped.aborted) {
+        if (this.#isLost || stopped.aborted) {
           this.#tell(index, { state: "left out" });
           continue;
         }
         this.#tell(index, { state: "running" });
-        const result = await this.#one(step);
-        this.#tell(index, result);
-        lost = result.state === "failed" && "vital" in step;
+        this.#tell(index, await this.#one(step));
       }
     } finally {
       for (const screen of this.#opened) screen.close();
@@ -109,6 +107,7 @@ export class Trial {
       return { state: "passed", ...(timing && { timing }) };
     } catch (error) {
       if (error instanceof NotHere) return { state: "left out", words: error.message };
+      this.#isLost = "vital" in step || (error instanceof Failure && error.isFinal);
       return { state: "failed", ...explained(/** @type {Error} */ (error)) };
     }
   }

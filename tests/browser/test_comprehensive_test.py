@@ -28,12 +28,12 @@ async def run(tab: Tab, *, until: str) -> None:
 
 async def steps(tab: Tab, state: str) -> list[str]:
     """The names of the steps with that result."""
-    return await tab.page.locator(f'#trial-rows [data-state="{state}"] .name').all_inner_texts()
+    return await tab.page.locator(f'#trial-table [data-state="{state}"] .name').all_inner_texts()
 
 
 async def failure(tab: Tab) -> tuple[str, str, str]:
     """Of the first step that failed: its name, why, and what to look at."""
-    row = tab.page.locator("#trial-rows [data-state=failed]").first
+    row = tab.page.locator("#trial-table [data-state=failed]").first
     parts = [await row.locator(part).inner_text() for part in (".name", ".words", ".look")]
     return parts[0], parts[1], parts[2]
 
@@ -49,7 +49,7 @@ async def test_every_step_passes_twice_and_leaves_the_totals_as_they_were(
     await expect(summary).to_have_role("status")
     times = tab.page.locator("#trial-times")
     await expect(times).to_have_text(re.compile(r"^Request to answer: median \d+\.\d ms"))
-    timed = tab.page.locator("#trial-rows .screen").filter(has_text=re.compile("ms"))
+    timed = tab.page.locator("#trial-table .screen").filter(has_text=re.compile("ms"))
     assert await timed.count() >= 17
 
     await tab.page.get_by_role("button", name="Copy report").click()
@@ -135,7 +135,9 @@ async def test_what_is_altered_on_the_way_fails_the_step_that_shows_it(
     assert name.startswith(step)
     assert words in why
     assert re.match(r"What to look at: Run `tallywire verify --user-id test-ann-\w+`", look)
-    assert await steps(tab, "passed")
+    passed, left_out = await steps(tab, "passed"), await steps(tab, "left out")
+    assert passed
+    assert len(passed) + len(left_out) == STEPS - 1
 
 
 async def test_what_comes_twice_is_shown_once(new_shared_tab: NewTab) -> None:
@@ -170,7 +172,7 @@ async def test_a_server_that_refuses_or_gives_no_answer_is_told_in_words(
     await run(tab, until="failed")
     told = {
         await row.locator(".name").inner_text(): await row.locator(".why").inner_text()
-        for row in await tab.page.locator("#trial-rows [data-state=failed]").all()
+        for row in await tab.page.locator("#trial-table [data-state=failed]").all()
     }
     assert "POST /v1/recharges to be accepted; it was refused with 503 paused" in told["Recharge"]
     assert "its line in the server's log" in told["Recharge"]
