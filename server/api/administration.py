@@ -17,6 +17,11 @@ from .schemas import Connections, UserConnections
 TICKET_SECONDS = 60
 
 
+async def read_pause(call: Call) -> Response:
+    """Whether changes are refused now."""
+    return answer({"paused": (await call.services.manager.read_catalog()).paused})
+
+
 async def pause(call: Call) -> Response:
     """Refuse changes until resumed; reads go on."""
     await call.services.manager.administration.pause(actor=call.principal.user_id)

@@ -158,6 +158,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path="/v1/admin/webhooks/{name}", who=SUPERADMIN, endpoint=webhooks.delete_webhook, answer="Removed"),
     _get("/v1/admin/connections", AUDITOR, administration.list_connections, "Connections", NamesQuery),
     Route(method="POST", path="/v1/admin/users/{user}/disconnect", who=SUPERADMIN, endpoint=administration.disconnect_user, answer="Disconnected"),
+    _get("/v1/admin/pause", AUDITOR, administration.read_pause, "PauseState"),
     Route(method="POST", path="/v1/admin/pause", who=SUPERADMIN, endpoint=administration.pause, answer="PauseState"),
     Route(method="POST", path="/v1/admin/resume", who=SUPERADMIN, endpoint=administration.resume, answer="PauseState"),
 

@@ -60,6 +60,9 @@ export function newKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** @param {Response} answer */
+const unreadable = (answer) => new NoAnswer(`HTTP ${answer.status} without an answer of the server`);
+
 export class Requests {
   /** By path, the request that has had no good answer yet: sent again, it has the same key.
    * @type {Map<string, {same: string, key: string}>} */
@@ -102,9 +105,42 @@ export class Requests {
    * @returns {Promise<{outcome: any, replayed: boolean}>} replayed: it had been booked already
    * @throws {Refusal | NoAnswer | NoToken}
    */
-  async post(path, body, key = this.keyOf(path, body)) {
+  post(path, body, key) {
+    return this.#change("POST", path, body, key);
+  }
+
+  /**
+   * As `post`, for what is named by the path.
+   * @param {string} path
+   * @param {object} body
+   * @returns {Promise<{outcome: any, replayed: boolean}>}
+   * @throws {Refusal | NoAnswer | NoToken}
+   */
+  patch(path, body) {
+    return this.#change("PATCH", path, body);
+  }
+
+  /**
+   * What a GET answers as CSV: one page of a list.
+   * @param {string} path
+   * @returns {Promise<{text: string, next: string | null}>} next: the query of the page after it
+   * @throws {Refusal | NoAnswer | NoToken}
+   */
+  async csv(path) {
+    const answer = await this.#answer(path, { headers: { Accept: "text/csv" } });
+    const next = /<\?([^>]*)>; rel="next"/.exec(answer.headers.get("Link") ?? "");
+    return { text: await answer.text(), next: next?.[1] ?? null };
+  }
+
+  /**
+   * @param {"POST" | "PATCH"} method
+   * @param {string} path
+   * @param {object} body
+   * @param {string} [key]
+   */
+  async #change(method, path, body, key = this.keyOf(path, body)) {
     const { outcome, headers } = await this.#ask(path, {
-      method: "POST",
+      method,
       headers: { "Content-Type": "application/json", "Idempotency-Key": key },
       body: JSON.stringify(body),
     });
@@ -117,12 +153,23 @@ export class Requests {
    * @param {{method?: string, headers?: Record<string, string>, body?: string}} options
    */
   async #ask(path, options) {
+    const answer = await this.#answer(path, options);
+    const outcome = await answer.json().catch(() => null);
+    if (outcome === null) throw unreadable(answer);
+    return { outcome, headers: answer.headers };
+  }
+
+  /**
+   * @param {string} path
+   * @param {{method?: string, headers?: Record<string, string>, body?: string}} options
+   */
+  async #answer(path, options) {
     let answer = await this.#attempt(path, options, false);
     if (answer.status === 401) answer = await this.#attempt(path, options, true);
-    const outcome = await answer.json().catch(() => null);
-    if (outcome === null) throw new NoAnswer(`HTTP ${answer.status} without an answer of the server`);
-    if (!answer.ok) throw new Refusal(outcome, answer.status, answer.headers.get("Retry-After"));
-    return { outcome, headers: answer.headers };
+    if (answer.ok) return answer;
+    const problem = await answer.json().catch(() => null);
+    if (problem === null) throw unreadable(answer);
+    throw new Refusal(problem, answer.status, answer.headers.get("Retry-After"));
   }
 
   /**

@@ -273,7 +273,9 @@ async def test_accounts_are_made_and_set(edge: Edge) -> None:
 
 async def test_changes_are_refused_while_paused(edge: Edge) -> None:
     await edge.fund("alice")
+    assert (await edge.call("GET", "/v1/admin/pause")).json() == {"paused": False}
     assert (await edge.call("POST", "/v1/admin/pause")).json() == {"paused": True}
+    assert (await edge.call("GET", "/v1/admin/pause")).json() == {"paused": True}
     body = {"user_id": "alice", "asset": "USDT", "amount": "5"}
     answer = await edge.post("/v1/deposits", body)
     assert (answer.status_code, answer.json()["code"]) == (503, "paused")
