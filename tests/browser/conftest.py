@@ -39,6 +39,10 @@ class Ledger:
         token = await self._server.dev_token("root", "superadmin")
         self._http.headers["Authorization"] = f"Bearer {token}"
 
+    async def token(self, user: str, role: str) -> str:
+        """A token of that role."""
+        return await self._server.dev_token(user, role)
+
     async def deposit(self, user: str, amount: str) -> int:
         """Deposit USDT into `main`; the result is its position."""
         body = {"user_id": user, "asset": "USDT", "amount": amount}

@@ -16,6 +16,7 @@ PAGES = {
     "/": "Watch balances move",
     "/docs": "Calls",
     "/static/test-balance-sync.html?user=root&operate=superadmin": "All users",
+    "/static/admin.html?user=root&role=superadmin": "Changes of all users",
 }
 
 # The result is what ran in spite of the policy; which of its parts refused something: `refused`.

@@ -1,0 +1,88 @@
+/** Changes of all users as the monitor keeps them: what passes a filter, and what a search finds. */
+
+import { minorUnits } from "../tallywire-client.js";
+
+/** @typedef {import("../tallywire-client.js").Change} Change */
+/** @typedef {import("../tallywire-client.js").AdminUpdate} Update */
+/** @typedef {{update: Update, change: Change | null}} Entry one row; null where no account changed */
+
+/**
+ * The conditions of the contract's monitor filter, as far as given.
+ * @typedef {{user_id?: string, asset?: string, book?: string, change_type?: string,
+ *   min_amount?: string}} Filter
+ */
+
+const MOST_DECIMALS = 12;
+
+/**
+ * The rows of an update, one a change.
+ * @param {Update} update
+ * @returns {Entry[]}
+ */
+export function entriesOf(update) {
+  if (!update.changes.length) return [{ update, change: null }];
+  return update.changes.map((change) => ({ update, change }));
+}
+
+/** @param {string} text */
+export function isAmount(text) {
+  try {
+    return Boolean(text) && minorUnits(text, MOST_DECIMALS) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** @param {string} amount a decimal string */
+function size(amount) {
+  const units = minorUnits(amount, MOST_DECIMALS);
+  return units < 0n ? -units : units;
+}
+
+/**
+ * Whether a row passes: it is of such an update, and its change meets every condition.
+ * @param {Entry} entry
+ * @param {Filter} filter
+ */
+export function passes({ update, change }, filter) {
+  const { user_id: user, change_type: type, asset, book, min_amount: least } = filter;
+  if (user && user !== update.user_id) return false;
+  if (type && type !== update.change_type) return false;
+  if (!asset && !book && !least) return true;
+  return change !== null
+    && (!asset || asset === change.asset)
+    && (!book || book === change.book)
+    && (!least || size(change.amount) >= size(least));
+}
+
+/**
+ * Whether a row has every word of a search, in whatever case.
+ * @param {Entry} entry
+ * @param {string[]} sought lower-case words
+ */
+export function hasWords({ update, change }, sought) {
+  if (!sought.length) return true;
+  const text = [
+    update.position, update.transaction_id, update.user_id, update.change_type, update.description,
+    update.reference, update.actor, update.idempotency_key, update.reverses,
+    JSON.stringify(update.metadata), JSON.stringify(update.internal ?? ""),
+    change?.account, change?.amount, change?.balance, change?.digest,
+  ].join("\n").toLowerCase();
+  return sought.every((word) => text.includes(word));
+}
+
+/** @param {string} search as typed */
+export function wordsSought(search) {
+  return search.toLowerCase().split(/\s+/).filter(Boolean);
+}
+
+/**
+ * The filter in words, "" where it lets everything pass.
+ * @param {Filter} filter
+ */
+export function filterInWords({ user_id: user, asset, book, change_type: type, min_amount: least }) {
+  return [
+    user && `user ${user}`, book && `book ${book}`, asset && `asset ${asset}`,
+    type && `type ${type}`, least && `amount at least ${least}`,
+  ].filter(Boolean).join(", ");
+}

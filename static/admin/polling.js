@@ -1,0 +1,37 @@
+/** Reads something again and again while it is looked at. */
+
+export class Polling {
+  #timer = 0;
+  #again = false;
+  #reading = false;
+
+  /**
+   * @param {() => Promise<void>} read tells of its own failures
+   * @param {number} everyMs
+   * @param {() => boolean} isShown
+   */
+  constructor(read, everyMs, isShown) {
+    this.read = read;
+    this.everyMs = everyMs;
+    this.isShown = isShown;
+    document.addEventListener("visibilitychange", () => this.now());
+  }
+
+  /** Reads at once where it is looked at; asked while it reads, once more after that. */
+  async now() {
+    if (this.#reading) {
+      this.#again = true;
+      return;
+    }
+    clearTimeout(this.#timer);
+    if (document.hidden || !this.isShown()) return;
+    this.#reading = true;
+    this.#again = false;
+    try {
+      await this.read();
+    } finally {
+      this.#reading = false;
+    }
+    this.#timer = setTimeout(() => this.now(), this.#again ? 0 : this.everyMs);
+  }
+}

@@ -1,0 +1,187 @@
+/** The stream of changes: filtered, searched, paused; a row opens its details. */
+
+import { grouped } from "../parts/amounts.js";
+import { copyOf, element, one, show, write } from "../parts/elements.js";
+import { Newest } from "../parts/newest.js";
+import { Rows } from "../parts/rows.js";
+import { TallywireClient } from "../tallywire-client.js";
+import { entriesOf, filterInWords, hasWords, isAmount, passes, wordsSought } from "./entries.js";
+import { clockTime, counted, movement, words } from "./wording.js";
+
+/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("./entries.js").Entry} Entry */
+/** @typedef {import("./entries.js").Filter} Filter */
+/** @typedef {import("./entries.js").Update} Update */
+
+const KEPT = 4000;
+const REFILL_AFTER_MS = 300;
+const CONDITIONS = /** @type {const} */ (["user_id", "book", "asset", "change_type", "min_amount"]);
+
+/**
+ * Writes an entry into a row; the cells are those of the template, in their order.
+ * @param {HTMLElement} row
+ * @param {Entry} entry
+ */
+function fill(row, { update, change }) {
+  const texts = [
+    String(update.position),
+    clockTime(update.timestamp),
+    update.user_id ?? "nobody",
+    words(update.change_type),
+    change ? `${change.book} ${change.asset}` : "",
+    change ? movement(change) : "",
+    change ? grouped(change.balance) : "",
+    update.actor ?? "",
+  ];
+  texts.forEach((text, index) => write(/** @type {Element} */ (row.children[index]), text));
+  row.dataset.tone = change && !change.amount.startsWith("-") ? "good" : "";
+  row.dataset.position = String(update.position);
+}
+
+/**
+ * The newest changes that pass a filter, as the server finds them: over a connection of its own,
+ * so that the totals go on from every change.
+ * @param {Session} session
+ * @param {Filter} filter
+ * @returns {Promise<Update[]>} newest first; empty where the server is away
+ */
+function newestThatPass(session, filter) {
+  const client = new TallywireClient({
+    token: (request) => session.identity.token(request), streams: ["monitor"], filter,
+  });
+  return new Promise((resolve) => {
+    /** @param {Update[]} found */
+    const done = (found) => {
+      client.close();
+      resolve(found);
+    };
+    client.addEventListener("monitor-init", (event) => {
+      done(/** @type {CustomEvent} */ (event).detail.message.recent);
+    });
+    client.addEventListener("status", () => {
+      if (["waiting", "stopped"].includes(client.status.state)) done([]);
+    });
+    client.connect();
+  });
+}
+
+export class Stream {
+  /** @type {Newest<Entry>} */
+  #kept = new Newest(KEPT);
+  /** @type {Filter} */
+  #filter = {};
+  /** @type {string[]} */
+  #sought = [];
+  /** @type {Session | null} */
+  #session = null;
+  #refill = 0;
+
+  /** @param {(update: Update) => void} open shows the details of a change */
+  constructor(open) {
+    this.form = element("filter", HTMLFormElement);
+    this.rows = new Rows(element("changes"), {
+      most: KEPT,
+      make: () => copyOf("change-row-template"),
+      fill,
+      open: ({ update }) => open(update),
+      drawn: () => this.#drawn(),
+    });
+    this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.form.addEventListener("input", () => this.#choose());
+    element("clear-filter").addEventListener("click", () => {
+      this.form.reset();
+      this.#choose();
+    });
+    element("pause-stream").addEventListener("click", () => {
+      this.rows.paused = !this.rows.paused;
+    });
+    element("show-newest").addEventListener("click", () => {
+      this.rows.paused = false;
+      this.rows.showNewest();
+    });
+  }
+
+  /** @param {Session} session whose changes are shown from now on */
+  follow(session) {
+    this.#session = session;
+    this.#kept.clear();
+    this.rows.clear();
+    session.on("monitor-init", ({ message }) => {
+      this.#kept.clear();
+      for (const update of [...message.recent].reverse()) this.#keep(update);
+      this.#show();
+    });
+    session.on("monitor", ({ updates }) => {
+      for (const update of updates) for (const entry of this.#keep(update)) {
+        if (this.#wanted(entry)) this.rows.add(entry);
+      }
+    });
+  }
+
+  /** @param {Update} update */
+  #keep(update) {
+    const entries = entriesOf(update);
+    for (const entry of entries) this.#kept.add(entry);
+    return entries;
+  }
+
+  /** @param {Entry} entry */
+  #wanted(entry) {
+    return passes(entry, this.#filter) && hasWords(entry, this.#sought);
+  }
+
+  #show() {
+    this.rows.replace([...this.#kept].filter((entry) => this.#wanted(entry)));
+    clearTimeout(this.#refill);
+    if (filterInWords(this.#filter)) {
+      this.#refill = setTimeout(() => this.#showOlder(), REFILL_AFTER_MS);
+    }
+  }
+
+  /** Goes back beyond what is kept, where the server finds more that passes. */
+  async #showOlder() {
+    const [session, filter] = [this.#session, this.#filter];
+    if (!session) return;
+    const found = await newestThatPass(session, filter);
+    if (session !== this.#session || filter !== this.#filter || this.rows.isStill) return;
+    const oldest = this.#kept.at(this.#kept.length - 1)?.update.position ?? Infinity;
+    const older = found.filter(({ position }) => position < oldest).flatMap(entriesOf);
+    this.rows.replace([...this.#kept, ...older].filter((entry) => this.#wanted(entry)));
+  }
+
+  /** Takes over what the form says. */
+  #choose() {
+    const chosen = new FormData(this.form);
+    /** @param {string} name */
+    const value = (name) => String(chosen.get(name) ?? "").trim();
+    const amount = value("min_amount");
+    const readable = !amount || isAmount(amount);
+    one(this.form, "[name=min_amount]").ariaInvalid = readable ? null : "true";
+    write(element("filter-error"), "The amount is a number such as 100 or 0.25.");
+    show(element("filter-error"), !readable);
+    if (!readable) return;
+    this.#filter = {};
+    for (const name of CONDITIONS) if (value(name)) this.#filter[name] = value(name);
+    this.#sought = wordsSought(value("search"));
+    this.#show();
+  }
+
+  #drawn() {
+    const { count, waiting, isStill, paused } = this.rows;
+    const chosen = [
+      filterInWords(this.#filter), this.#sought.length > 0 && `with “${this.#sought.join(" ")}”`,
+    ].filter(Boolean).join(", ");
+    write(element("kept"), chosen
+      ? `${counted(count, "change")} shown: ${chosen}. Looked for in the newest ${grouped(String(KEPT))} of all users.`
+      : `The newest ${grouped(String(KEPT))} changes are kept.`);
+    show(element("still"), isStill);
+    write(element("still-words"), `${paused ? "Paused" : "Standing still while you read"}: ${
+      waiting ? `${grouped(String(waiting))} newer` : "nothing newer yet"}.`);
+    const pause = element("pause-stream");
+    write(pause, paused ? "Go on" : "Pause");
+    pause.setAttribute("aria-pressed", String(paused));
+    show(element("no-changes"), count === 0);
+    write(element("no-changes"), chosen ? "None of those kept." : "None yet.");
+    show(element("changes-grid"), count > 0);
+  }
+}
