@@ -1,4 +1,4 @@
-"""`python -m bench [commits|journals|verify|writers]`: measure, and print it; all where none."""
+"""`python -m bench [commits|journals|monitor_page|verify|writers]`: measure; all where none."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 
 import uvloop
 
-from . import commits, journals, verify, writers
+from . import commits, journals, monitor_page, verify, writers
 
 MEASUREMENTS = {
     "commits": commits.measure,
     "journals": journals.measure,
+    "monitor_page": monitor_page.measure,
     "verify": verify.measure,
     "writers": writers.measure,
 }
