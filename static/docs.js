@@ -1,8 +1,45 @@
-// @ts-nocheck
 // Shows /openapi.json and /asyncapi.json as a page. Text goes in as text nodes only, never as HTML.
 
+import { one } from "./parts/elements.js";
+
+/**
+ * What is read of a JSON Schema, of an OpenAPI and of an AsyncAPI document.
+ * @typedef {object} Schema
+ * @property {string} [$ref]
+ * @property {string} [type]
+ * @property {string} [description]
+ * @property {unknown[]} [enum]
+ * @property {Schema[]} [anyOf]
+ * @property {Schema[]} [oneOf]
+ * @property {Schema[]} [allOf]
+ * @property {Schema} [items]
+ * @property {string[]} [required]
+ * @property {Record<string, Schema>} [properties]
+ *
+ * @typedef {{ components: { schemas: Record<string, Schema> } }} Components
+ *
+ * @typedef {object} Operation
+ * @property {string} operationId
+ * @property {string} summary
+ * @property {string} description
+ * @property {{ name: string, required: boolean, description?: string, schema: Schema }[]} parameters
+ * @property {{ content: Record<string, { schema: Schema }> }} [requestBody]
+ * @property {Record<string, { content?: Record<string, { schema: Schema }> }>} responses
+ *
+ * @typedef {Components & { paths: Record<string, Record<string, Operation>> }} OpenApi
+ *
+ * @typedef {{ name: string, title: string, summary: string, description?: string, payload: Schema }} Message
+ * @typedef {{ code: number, reason: string, reconnect: boolean }} Close
+ * @typedef {object} AsyncApi
+ * @property {{ schemas: Record<string, Schema>, messages: Record<string, Message> }} components
+ * @property {Record<string, { messages: { $ref: string }[] }>} operations
+ * @property {{ ws: { "x-close-codes": Close[] } }} channels
+ */
+
+const target = one(document, "#calls");
 const METHODS = ["get", "post", "put", "patch", "delete"];
 
+/** @param {string} name @param {Record<string, string>} attributes @param {(string | Node)[]} children */
 function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -11,17 +48,25 @@ function element(name, attributes = {}, ...children) {
 }
 
 // What stands between backticks is code.
+/** @param {string} [text] */
 function prose(text = "") {
   return text.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));
 }
 
-function resolve(openapi, schema) {
-  if (!schema.$ref) return schema;
-  return openapi.components.schemas[schema.$ref.split("/").pop()];
+/** @param {string} reference */
+function nameIn(reference) {
+  return reference.slice(reference.lastIndexOf("/") + 1);
 }
 
+/** @param {Components} described @param {Schema} schema @returns {Schema} */
+function resolve(described, schema) {
+  if (!schema.$ref) return schema;
+  return described.components.schemas[nameIn(schema.$ref)];
+}
+
+/** @param {Schema} schema @returns {string} */
 function typeName(schema) {
-  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.$ref) return nameIn(schema.$ref);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   if (schema.anyOf) return schema.anyOf.map(typeName).join(" | ");
   if (schema.oneOf) return schema.oneOf.map(typeName).join(" | ");
@@ -30,11 +75,13 @@ function typeName(schema) {
   return schema.type ?? "any";
 }
 
+/** @param {Schema} schema */
 function descriptionOf(schema) {
   const inner = (schema.anyOf ?? []).map((each) => each.description).find(Boolean);
   return schema.description ?? inner ?? "";
 }
 
+/** @param {string} name @param {Schema} schema @param {boolean} required */
 function fieldRow(name, schema, required) {
   return element("tr", {},
     element("td", {}, element("code", {}, name), required ? "" : " ?"),
@@ -42,22 +89,25 @@ function fieldRow(name, schema, required) {
     element("td", {}, ...prose(descriptionOf(schema))));
 }
 
+/** @param {string} caption @param {Node[]} rows */
 function table(caption, rows) {
   return element("table", {}, element("caption", {}, caption), element("tbody", {}, ...rows));
 }
 
+/** @param {Schema} schema */
 function fieldRows(schema) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {})
-    .sort(([a], [b]) => required.has(b) - required.has(a))
+    .sort(([a], [b]) => Number(required.has(b)) - Number(required.has(a)))
     .map(([name, field]) => fieldRow(name, field, required.has(name)));
 }
 
-function bodyTable(openapi, operation) {
-  const { schema } = operation.requestBody.content["application/json"];
+/** @param {OpenApi} openapi @param {Schema} schema */
+function bodyTable(openapi, schema) {
   return table("Body", fieldRows(resolve(openapi, schema)));
 }
 
+/** @param {Operation} operation */
 function answers(operation) {
   return Object.entries(operation.responses).map(([status, answer]) => {
     const schema = Object.values(answer.content ?? {})[0]?.schema ?? {};
@@ -66,6 +116,7 @@ function answers(operation) {
   });
 }
 
+/** @param {OpenApi} openapi @param {string} path @param {string} method @param {Operation} operation */
 function call(openapi, path, method, operation) {
   const section = element("section", { class: "panel", id: operation.operationId },
     element("h3", {}, element("code", {}, `${method.toUpperCase()} ${path}`)),
@@ -76,20 +127,23 @@ function call(openapi, path, method, operation) {
       fieldRow(parameter.name, { ...parameter.schema, description: parameter.description },
         parameter.required))));
   }
-  if (operation.requestBody) section.append(bodyTable(openapi, operation));
+  if (operation.requestBody) {
+    section.append(bodyTable(openapi, operation.requestBody.content["application/json"].schema));
+  }
   section.append(element("ul", {}, ...answers(operation)));
   return section;
 }
 
+/** @param {string} name @param {Schema} schema */
 function schemaSection(name, schema) {
   return element("section", { class: "panel", id: `schema-${name}` },
     element("h3", {}, element("code", {}, name)),
     element("p", {}, ...prose(schema.description)), table("Fields", fieldRows(schema)));
 }
 
+/** @param {AsyncApi} asyncapi @param {string} said @param {Message} message */
 function message(asyncapi, said, { name, summary, description, payload }) {
-  const { type, ...properties } = resolve(asyncapi, payload).properties;
-  const { required } = resolve(asyncapi, payload);
+  const { properties: { type, ...properties } = {}, required } = resolve(asyncapi, payload);
   const section = element("section", { class: "panel", id: `message-${name}` },
     element("h3", {}, element("code", {}, name)),
     element("p", {}, ...prose(summary)), element("p", { class: "muted" }, ...prose(description)));
@@ -99,15 +153,17 @@ function message(asyncapi, said, { name, summary, description, payload }) {
   return section;
 }
 
+/** @param {AsyncApi} asyncapi */
 function messages(asyncapi) {
   const { connect, refresh, ping, tell } = asyncapi.operations;
+  /** @param {string} said @param {{ messages: { $ref: string }[] }[]} operations */
   const sections = (said, operations) => operations.flatMap((operation) => operation.messages)
-    .map(({ $ref }) => asyncapi.components.messages[$ref.split("/").pop()])
-    .map((each) => message(asyncapi, said, each));
+    .map(({ $ref }) => message(asyncapi, said, asyncapi.components.messages[nameIn($ref)]));
   return [...sections("A client says", [connect, refresh, ping]),
     ...sections("The server says", [tell]), closes(asyncapi.channels.ws["x-close-codes"])];
 }
 
+/** @param {Close[]} codes */
 function closes(codes) {
   const rows = codes.map(({ code, reason, reconnect }) => element("tr", {},
     element("td", {}, element("code", {}, String(code))), element("td", {}, reason),
@@ -116,6 +172,7 @@ function closes(codes) {
     element("h3", {}, "Close codes"), table("What a client does then", rows));
 }
 
+/** @param {OpenApi} openapi @param {AsyncApi} asyncapi */
 function show(openapi, asyncapi) {
   const parts = [];
   for (const [path, operations] of Object.entries(openapi.paths)) {
@@ -127,20 +184,21 @@ function show(openapi, asyncapi) {
   const objects = { ...asyncapi.components.schemas, ...openapi.components.schemas };
   const schemas = Object.entries(objects).filter(([name]) => !said.has(name))
     .map(([name, schema]) => schemaSection(name, schema));
-  document.getElementById("calls").replaceChildren(
+  target.replaceChildren(
     element("h2", {}, "Calls"), ...parts,
     element("h2", {}, "Live messages"), ...messages(asyncapi), element("h2", {}, "Objects"), ...schemas);
 }
 
+/** @param {string} address */
 async function load(address) {
   const answer = await fetch(address);
   if (!answer.ok) throw new Error(`${address} answers ${answer.status}`);
   return answer.json();
 }
 
-const target = document.getElementById("calls");
 try {
-  show(...await Promise.all(["/openapi.json", "/asyncapi.json"].map(load)));
+  const [openapi, asyncapi] = await Promise.all([load("/openapi.json"), load("/asyncapi.json")]);
+  show(openapi, asyncapi);
 } catch (error) {
-  target.replaceChildren(element("p", { role: "alert" }, `Not loaded: ${error.message}`));
+  target.replaceChildren(element("p", { role: "alert" }, `Not loaded: ${error}`));
 }
