@@ -59,7 +59,8 @@ async def test_every_screen_is_the_ledger_after_lost_networks_kills_and_restarts
         bob = await new_tab(viewport=PHONE, color_scheme="dark")
         root = await new_tab(viewport=DESK, color_scheme="dark")
         start = await ledger.position()
-        screens = (alice, bob, root)
+        admin = await new_tab(viewport=PHONE)
+        screens = (alice, bob, root, admin)
         for tab in screens:
             tab.excuse(LOST_SERVER)
             # Full jitter at its shorter end: the test need not wait for the longer one.
@@ -67,6 +68,8 @@ async def test_every_screen_is_the_ledger_after_lost_networks_kills_and_restarts
         await alice.watch("alice")
         await bob.watch("bob")
         await root.watch("root", superadmin=True)
+        await admin.page.goto(f"{site.base_url}/static/admin.html?user=root&role=admin")
+        await admin.expect_state("Connected")
 
         await root.move("Deposit", "500.25", subject="alice", description="Bank deposit")
         await alice.expect_balance(ALICE, "10,500.250000", "verified")
@@ -126,6 +129,15 @@ async def test_every_screen_is_the_ledger_after_lost_networks_kills_and_restarts
         await expect(total.nth(2)).to_have_text("20,401.250000")
         assert in_database[ALICE][0] + in_database[BOB][0] == 20_401_250_000
         await expect(total.nth(3)).to_have_text("20.000000")
+        await admin.page.get_by_role("button", name="Check").click()
+        await expect(admin.page.locator("#checked")).to_have_text(
+            re.compile("^Equal to the ledger")
+        )
+        rows = admin.page.locator("#changes .row")
+        monitored = await rows.evaluate_all("rows => rows.map((row) => row.dataset.position)")
+        # Newest first, and both users' changes of a transfer: each once, and as far as it draws.
+        moved = [position for user in ("alice", "bob") for position in await ledger.positions(user)]
+        assert [int(position) for position in monitored] == sorted(moved)[::-1][: len(monitored)]
         head = str(await ledger.position())
         for tab in screens:
             await expect(tab.page.locator("#position")).to_have_text(head)
