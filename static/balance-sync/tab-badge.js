@@ -22,7 +22,7 @@ export function drawBadge({ user, superadmin }) {
   write(element("badge"), [...user][0]?.toUpperCase() ?? "");
   write(element("owner"), superadmin ? `${user}, as superadmin` : user);
   for (const link of element("beside").querySelectorAll("a")) {
-    const query = new URL(link.href).searchParams;
-    link.hidden = query.get("user") === user && query.has("operate") === superadmin;
+    const { pathname, searchParams: query } = new URL(link.href);
+    link.hidden = pathname === location.pathname && query.get("user") === user && query.has("operate") === superadmin;
   }
 }

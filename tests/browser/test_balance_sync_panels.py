@@ -147,9 +147,9 @@ async def test_the_head_tells_who_this_tab_is_and_how_it_is_connected(
     assert await alice.page.evaluate(band) != await bob.page.evaluate(band)
 
     beside = alice.page.get_by_role("navigation", name="Open beside this tab").get_by_role("link")
-    assert await beside.all_inner_texts() == ["bob", "superadmin"]
+    assert await beside.all_inner_texts() == ["bob", "superadmin", "monitor"]
     async with alice.page.context.expect_page() as opened:
-        await beside.last.click()
+        await beside.nth(1).click()
     root = await opened.value
     await expect(root.locator("#state")).to_have_text("Connected")
     await expect(root).to_have_title("root (superadmin) · Tallywire")
