@@ -44,7 +44,8 @@ from .services.worker import RunningWorker
 
 # Handed out first, or the run would end with one process at one of them.
 _LONG = tuple(
-    f"tests/{each}/" for each in ("simulation", "stateful", "journeys", "examples", "browser")
+    f"tests/{each}/"
+    for each in ("simulation", "stateful", "journeys", "examples", "docs", "browser")
 )
 
 
