@@ -45,6 +45,7 @@ lint: $(VENV)/.dev
 	cd examples/django_shop && ../../$(BIN)/mypy
 	cd examples && ../$(BIN)/mypy
 	$(BIN)/node node_modules/.bin/tsc
+	$(BIN)/node node_modules/.bin/tsc --project tests/client
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 SEEDS ?= 1000

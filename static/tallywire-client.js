@@ -208,7 +208,7 @@ const DIGEST = /^[0-9a-f]{64}$/;
  * @throws {RangeError} where `text` is not an amount of that scale
  */
 export function minorUnits(text, scale) {
-  const match = AMOUNT.exec(text);
+  const match = typeof text === "string" ? AMOUNT.exec(text) : null;
   const fraction = match?.[3] ?? "";
   if (!match || !(fraction.length <= scale)) throw new RangeError(`not an amount: ${text}`);
   const units = BigInt(match[2] + fraction.padEnd(scale, "0"));
@@ -602,10 +602,7 @@ class Progress {
     return this.cursor;
   }
 
-  /**
-   * @param {number} position
-   * @param {boolean} replayed
-   */
+  /** @param {number} position @param {boolean} replayed */
   #count(position, replayed) {
     const replay = this.#replay;
     if (!replay) return;
@@ -755,10 +752,7 @@ class AccountBook {
     }
   }
 
-  /**
-   * @param {number} position
-   * @param {Account[]} accounts
-   */
+  /** @param {number} position @param {Account[]} accounts */
   #note(position, accounts) {
     for (const { account, seq, digest, proof } of accounts) {
       if (proof.state !== "broken") this.#ahead.push({ position, account, seq, digest });
@@ -993,6 +987,98 @@ class Alarms {
   }
 }
 
+const TOKEN_WITHIN_MS = 30_000;
+const REFRESH_LEAST_MS = 1_000;
+const REFUSED_TOKENS_MOST = 3;
+
+/** Where tokens come from, and how long they last by the server's clock. */
+class Tokens {
+  #provider;
+  #alarms;
+  #serverAheadMs = 0;
+  #refused = 0;
+  #wantsFresh = false;
+  /** The newest one. */
+  newest = "";
+
+  /** @param {ClientOptions["token"]} provider @param {Alarms} alarms */
+  constructor(provider, alarms) {
+    this.#provider = provider;
+    this.#alarms = alarms;
+  }
+
+  /** @param {string} serverTime */
+  heard(serverTime) {
+    this.#serverAheadMs = (Date.parse(serverTime) - Date.now()) || 0;
+  }
+
+  /** A token was taken. */
+  accepted() {
+    this.#refused = 0;
+  }
+
+  /** A token was refused; whether another may do better. */
+  refused() {
+    this.#wantsFresh = true;
+    this.#refused += 1;
+    return typeof this.#provider === "function" && this.#refused < REFUSED_TOKENS_MOST;
+  }
+
+  /** A token for a new connection; it throws what the provider throws. */
+  async forConnection() {
+    const token = await this.#ask(this.#wantsFresh || this.#leftMs(this.newest) <= 0);
+    this.#wantsFresh = false;
+    return token;
+  }
+
+  /**
+   * A token that lasts longer than `token`, or null where there is none to be had now.
+   * @param {string} token
+   */
+  async newerThan(token) {
+    try {
+      const newer = await this.#ask(true);
+      return this.#leftMs(newer) > this.#leftMs(token) ? newer : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * When to ask for a token that follows `token`: in so many milliseconds, null for never.
+   * @param {string} token
+   */
+  renewalMs(token) {
+    const left = this.#leftMs(token);
+    // What has expired already the server ends by itself.
+    const never = left === Infinity || left <= 0 || typeof this.#provider !== "function";
+    return never ? null : Math.max(left * 0.8, REFRESH_LEAST_MS);
+  }
+
+  /** @param {string} token without end where it does not say when */
+  #leftMs(token) {
+    return (tokenExpiry(token) ?? Infinity) - (Date.now() + this.#serverAheadMs);
+  }
+
+  /** @param {boolean} fresh */
+  async #ask(fresh) {
+    const provider = this.#provider;
+    const alarm = Symbol("token");
+    const late = new Promise((_, reject) => {
+      this.#alarms.set(alarm, TOKEN_WITHIN_MS, () => reject(new Error("no token came in time")));
+    });
+    try {
+      const given = typeof provider === "function" ? provider({ fresh }) : provider;
+      const token = await Promise.race([given, late]);
+      if (typeof token !== "string" || !token) throw new Error("no token could be had");
+      this.newest = token;
+      return token;
+    } finally {
+      this.#alarms.clear(alarm);
+    }
+  }
+}
+
 /**
  * Listens to what a page or worker is told of its life and its network; what there is not (most of
  * it in Node) is not listened to.
@@ -1025,15 +1111,16 @@ function isHidden() {
 class Connection {
   /** @type {ReturnType<Transport> | null} */
   transport = null;
+  token = "";
   /** @type {Cursor | null} where it asked to go on */
-  resume = null;
+  asked = null;
   /** @type {number | null} */
   liveSince = null;
   heardAt = Date.now();
-  /** @type {any[]} the parts of an init whose last one has not come yet */
-  parts = [];
   /** @type {number | null} how long the server asked to stay away */
   restartAfterMs = null;
+  /** @type {any[]} the parts of an init whose last one has not come yet */
+  #parts = [];
 
   /**
    * @param {TransportName} name
@@ -1045,6 +1132,226 @@ class Connection {
     /** @type {Inbox<{text: string} | {ending: Ending}>} */
     this.inbox = new Inbox((item) => handle(this, item));
   }
+
+  /**
+   * All balances of an init, null until its last part is there.
+   * @param {{position: number, part: number, parts: number, balances: Balance[]}} message
+   * @returns {Balance[] | null}
+   */
+  joined(message) {
+    if (message.part === 1) this.#parts = [];
+    const due = this.#parts.length + 1;
+    const goesOn = due === 1 || message.position === this.#parts[0].position;
+    if (message.part !== due || !goesOn) throw new Gap("a part of the balances did not come");
+    this.#parts.push(message);
+    if (due < message.parts) return null;
+    const balances = this.#parts.flatMap((each) => each.balances);
+    this.#parts = [];
+    return balances;
+  }
+
+  /** @param {unknown} milliseconds for which the server will be away */
+  goesFor(milliseconds) {
+    if (typeof milliseconds === "number" && milliseconds >= 0) this.restartAfterMs = milliseconds;
+  }
+}
+
+/**
+ * What the messages of the server do to what is known, whichever connection they come by.
+ */
+class Following {
+  #streams;
+  #host;
+  #book;
+  #progress = new Progress();
+
+  /**
+   * @param {string[]} streams
+   * @param {boolean} verify
+   * @param {object} host
+   * @param {<Name extends keyof ClientEvents>(name: Name, detail: ClientEvents[Name]) => void}
+   *   host.emit
+   * @param {(connection: Connection) => void} host.live the stream of `connection` has begun
+   * @param {(connection: Connection) => boolean} host.isCurrent
+   */
+  constructor(streams, verify, host) {
+    this.#streams = streams;
+    this.#host = host;
+    this.#book = new AccountBook(verify);
+  }
+
+  get cursor() {
+    return this.#progress.cursor;
+  }
+
+  get accounts() {
+    return this.#book.accounts;
+  }
+
+  /** Where to go on, null where everything has to be told again. */
+  resume() {
+    const { cursor } = this.#progress;
+    return cursor && this.#book.isSound ? { ...cursor, heads: this.#book.heads() } : null;
+  }
+
+  /** The next connection begins with a snapshot, which is held against what is known. */
+  beginAfresh() {
+    this.#progress.forget();
+  }
+
+  /** The next connection begins with a snapshot, which is taken as it comes. */
+  forget() {
+    this.#progress.forget();
+    this.#book.forget();
+  }
+
+  /**
+   * Takes one message: first all that is known is changed, then listeners are told.
+   * @param {Connection} connection
+   * @param {any} message
+   * @throws {Error} where it cannot be used, which leaves what is known as it was
+   */
+  async take(connection, message) {
+    const before = this.cursor;
+    await this.#take(connection, message);
+    if (this.cursor && this.cursor !== before) this.#host.emit("cursor", this.cursor);
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {any} message
+   * @returns {void | Promise<void>}
+   */
+  #take(connection, message) {
+    switch (message.type) {
+      case "user_balance_init": return this.#balanceInit(connection, message);
+      case "admin_monitor_init": return this.#monitorInit(connection, message);
+      case "resumed": return this.#resumed(connection, message);
+      case "balance_update": return this.#update(connection, message);
+      case "balance_latest": return this.#latest(message);
+      case "trading_control_update": return this.#control(message);
+      case "admin_balance_monitor": return this.#monitor(message);
+      case "heartbeat": return this.#heartbeat(connection, message);
+      case "prices": return this.#host.emit("prices", { prices: message.prices });
+      default: return undefined; // Later servers may say more than this client knows.
+    }
+  }
+
+  get #monitoring() {
+    return this.#streams.includes("monitor");
+  }
+
+  /** @param {string} epoch @param {number} position */
+  #moveTo(epoch, position) {
+    this.#progress.moveTo(epoch, position);
+    this.#book.cover(position);
+  }
+
+  /**
+   * An own message was applied. Beside a monitor it is the monitor's that moves the cursor.
+   * @param {string} epoch
+   * @param {number} position
+   */
+  #applied(epoch, position) {
+    this.#progress.applied(position);
+    if (!this.#monitoring) this.#moveTo(epoch, position);
+  }
+
+  /** @param {Account[]} accounts */
+  #tellBroken(accounts) {
+    for (const { account, seq, proof } of accounts) {
+      this.#host.emit("mismatch", { account, seq, words: proof.words });
+    }
+  }
+
+  /** @param {Connection} connection @param {any} message */
+  #balanceInit(connection, message) {
+    const { epoch, position, reason, control = null } = message;
+    const isRepair = reason === "repair";
+    // Inits follow: until the last of them there is no cursor.
+    if (message.part === 1 && !isRepair) this.#progress.forget();
+    const balances = connection.joined(message);
+    if (!balances) return;
+    if (isRepair && !this.#progress.admit(message)) {
+      this.#host.emit("duplicate", { position });
+      return;
+    }
+    const misfits = this.#book.replace({ ...message, balances }, isRepair && this.#monitoring);
+    this.#applied(epoch, position);
+    if (!this.#monitoring) this.#host.live(connection);
+    this.#tellBroken(misfits);
+    this.#host.emit("balances", { reason, position, control });
+  }
+
+  /** @param {Connection} connection @param {MonitorInit} message */
+  #monitorInit(connection, message) {
+    this.#moveTo(message.epoch, message.position);
+    this.#host.live(connection);
+    this.#host.emit("monitor-init", { message });
+  }
+
+  /** @param {Connection} connection @param {ClientEvents["resumed"]} message */
+  #resumed(connection, message) {
+    this.#progress.resume(message, connection.asked);
+    this.#host.live(connection);
+    this.#host.emit("resumed", message);
+  }
+
+  /** @param {Connection} connection @param {any} message */
+  async #update(connection, message) {
+    const { type, replayed = false, ...update } = message;
+    const { epoch, position } = update;
+    if (!this.#progress.admit(message)) return this.#host.emit("duplicate", { position });
+    const accounts = await this.#book.after(update);
+    // What was interrupted here comes again after the resume.
+    if (!this.#host.isCurrent(connection)) return undefined;
+    const misfits = this.#book.put(position, accounts);
+    this.#applied(epoch, position);
+    this.#tellBroken(misfits);
+    return this.#host.emit("update", { update, replayed });
+  }
+
+  /** @param {any} message */
+  #latest({ epoch, from, to, balances }) {
+    if (!this.#progress.admitRange({ epoch, from, to }, true)) {
+      return this.#host.emit("duplicate", { position: to });
+    }
+    const accounts = this.#book.latest(balances);
+    const misfits = this.#book.put(to, accounts);
+    this.#applied(epoch, to);
+    this.#tellBroken(misfits);
+    const names = accounts.map(({ account }) => account);
+    return this.#host.emit("latest", { from, to, accounts: names });
+  }
+
+  /** @param {any} message */
+  #control(message) {
+    const { type, replayed = false, ...control } = message;
+    const { epoch, position } = control;
+    if (!this.#progress.admit(message)) return this.#host.emit("duplicate", { position });
+    this.#applied(epoch, position);
+    return this.#host.emit("control", { control, replayed });
+  }
+
+  /** @param {any} message */
+  #monitor({ epoch, from, to, updates }) {
+    const known = this.cursor?.position ?? 0;
+    if (!this.#progress.admitRange({ epoch, from, to }, false)) {
+      return this.#host.emit("duplicate", { position: to });
+    }
+    /** @type {AdminUpdate[]} */
+    const fresh = updates.filter((/** @type {AdminUpdate} */ { position }) => position > known);
+    this.#moveTo(epoch, to);
+    return this.#host.emit("monitor", { updates: fresh, from, to });
+  }
+
+  /** @param {Connection} connection @param {any} message */
+  #heartbeat(connection, { epoch, position }) {
+    // A connection with prices alone follows no positions, and begins with a heartbeat.
+    if (this.#streams.some((stream) => stream !== "prices")) this.#progress.checkEpoch(epoch);
+    this.#moveTo(epoch, position);
+    this.#host.live(connection);
+  }
 }
 
 const STABLE_AFTER_MS = 10_000;
@@ -1053,10 +1360,6 @@ const SILENT_AFTER_MS = 40_000; // the server sends a heartbeat every 15 s
 const HEARTBEAT_LATE_MS = 20_000;
 const ANSWER_WITHIN_MS = 5_000;
 const PING_EVERY_MS = 15_000;
-const TOKEN_WITHIN_MS = 30_000;
-const REFRESH_LEAST_MS = 1_000;
-const REFUSED_TOKENS_MOST = 3;
-
 /** What a stream begins with. */
 const BEGINNINGS = new Set(["resumed", "user_balance_init", "admin_monitor_init", "heartbeat"]);
 
@@ -1076,16 +1379,14 @@ const BEGINNINGS = new Set(["resumed", "user_balance_init", "admin_monitor_init"
 
 /** Follows the server as one user; see the head of this file. */
 export class TallywireClient extends EventTarget {
-  /** @type {ClientOptions["token"]} */
-  #provider;
+  #tokens;
   #addresses;
   #wanted;
   #random;
   #transports;
   /** @type {Readonly<Status>} */
   #status = Object.freeze({ state: "idle", words: "not connected", transport: null });
-  #book;
-  #progress = new Progress();
+  #following;
   #choice = new TransportChoice();
   #alarms = new Alarms(() => this.wake());
   /** @type {(() => void) | null} */
@@ -1096,10 +1397,6 @@ export class TallywireClient extends EventTarget {
   /** @type {Connection | null} opened beside the connection, to take its place once it is live */
   #successor = null;
   #attempt = 0;
-  #token = "";
-  #wantsFreshToken = false;
-  #refusedTokens = 0;
-  #serverAheadMs = 0;
   /** @type {number | null} */
   #latency = null;
   #pings = 0;
@@ -1121,12 +1418,16 @@ export class TallywireClient extends EventTarget {
     if (verify && !globalThis.crypto?.subtle) {
       throw new TypeError("digests need WebCrypto: HTTPS or a loopback host");
     }
-    this.#provider = token;
+    this.#tokens = new Tokens(token, this.#alarms);
     this.#addresses = addressesOf(url);
     this.#wanted = { streams, mode, ...(filter && streams.includes("monitor") && { filter }) };
     this.#random = random;
     this.#transports = transports;
-    this.#book = new AccountBook(verify);
+    this.#following = new Following(streams, verify, {
+      emit: (name, detail) => this.#emit(name, detail),
+      live: (connection) => this.#live(connection),
+      isCurrent: (connection) => connection === this.#connection,
+    });
   }
 
   /** Where the client stands. */
@@ -1146,7 +1447,7 @@ export class TallywireClient extends EventTarget {
 
   /** Up to where everything was received, null before the first init. */
   get cursor() {
-    return this.#progress.cursor;
+    return this.#following.cursor;
   }
 
   /**
@@ -1154,7 +1455,7 @@ export class TallywireClient extends EventTarget {
    * @returns {ReadonlyMap<string, Account>}
    */
   get accounts() {
-    return this.#book.accounts;
+    return this.#following.accounts;
   }
 
   /**
@@ -1194,8 +1495,7 @@ export class TallywireClient extends EventTarget {
 
   /** Forgets what is known and takes a fresh snapshot, for example after a `mismatch`. */
   resync() {
-    this.#progress.forget();
-    this.#book.forget();
+    this.#following.forget();
     this.#begin();
   }
 
@@ -1227,7 +1527,7 @@ export class TallywireClient extends EventTarget {
 
   #begin() {
     this.#attempt = 0;
-    this.#refusedTokens = 0;
+    this.#tokens.accepted();
     this.#asleep = false;
     this.#unwatch ??= watchSurroundings({
       woken: () => this.wake(),
@@ -1278,10 +1578,8 @@ export class TallywireClient extends EventTarget {
     const connection = this.#connection = this.#newConnection(this.#choice.next);
     this.#setStatus({ state: "connecting", words: "connecting", transport: connection.name });
     try {
-      const token = await this.#askToken(this.#wantsFreshToken || this.#tokenLeftMs() <= 0);
+      connection.token = await this.#tokens.forConnection();
       if (connection !== this.#connection) return;
-      this.#token = token;
-      this.#wantsFreshToken = false;
     } catch (error) {
       if (connection !== this.#connection) return;
       const words = messageOf(error) || "no token could be had";
@@ -1331,10 +1629,9 @@ export class TallywireClient extends EventTarget {
    * @returns {Hello}
    */
   #hello(connection) {
-    const hello = { token: this.#token, ...this.#wanted };
-    if (!this.cursor || !this.#book.isSound) return hello;
-    connection.resume = this.cursor;
-    return { ...hello, resume: { ...this.cursor, heads: this.#book.heads() } };
+    const resume = this.#following.resume();
+    connection.asked = resume;
+    return { token: connection.token, ...this.#wanted, ...(resume && { resume }) };
   }
 
   /**
@@ -1344,6 +1641,7 @@ export class TallywireClient extends EventTarget {
   #replaceBy(name) {
     if (this.#successor) return;
     this.#successor = this.#newConnection(name);
+    this.#successor.token = this.#tokens.newest;
     this.#start(this.#successor, "successor");
   }
 
@@ -1373,10 +1671,7 @@ export class TallywireClient extends EventTarget {
     this.#alarms.set("return", milliseconds, () => this.#replaceBy("websocket"));
   }
 
-  /**
-   * @param {Connection} connection
-   * @param {Ending} ending
-   */
+  /** @param {Connection} connection @param {Ending} ending */
   #ended(connection, { code, retryAfterMs: afterMs = 0, words }) {
     if (connection === this.#successor) return this.#dropSuccessor(connection);
     if (connection !== this.#connection) return undefined;
@@ -1384,32 +1679,19 @@ export class TallywireClient extends EventTarget {
     if (connection.liveSince === null) {
       if (rule === LOST) this.#choice.failed(connection.name, Date.now());
     } else if (Date.now() - connection.liveSince >= STABLE_AFTER_MS) this.#attempt = 0;
-    if (rule.freshToken) {
-      this.#wantsFreshToken = true;
-      this.#refusedTokens += 1;
-      const another = typeof this.#provider === "function";
-      if (!another || this.#refusedTokens >= REFUSED_TOKENS_MOST) {
-        return this.#stop(code, words ?? rule.words);
-      }
-    }
-    if (!rule.retry) return this.#stop(code, words ?? rule.words);
+    const isFinal = rule.freshToken ? !this.#tokens.refused() : !rule.retry;
+    if (isFinal) return this.#stop(code, words ?? rule.words);
     const restart = connection.restartAfterMs;
     if (restart !== null) return this.#retry(CLOSE_CODES[1012].words, restart);
     return this.#retry(words ?? rule.words, Math.max(rule.atLeastMs ?? 0, afterMs));
   }
 
-  /**
-   * @param {number | null} code
-   * @param {string} words
-   */
+  /** @param {number | null} code @param {string} words */
   #stop(code, words) {
     this.#end({ state: "stopped", words, transport: null, code });
   }
 
-  /**
-   * @param {string} words
-   * @param {number} atLeastMs
-   */
+  /** @param {string} words @param {number} atLeastMs */
   #retry(words, atLeastMs) {
     const delay = atLeastMs + reconnectDelay(this.#attempt, this.#random);
     this.#attempt += 1;
@@ -1423,7 +1705,7 @@ export class TallywireClient extends EventTarget {
   #live(connection) {
     if (connection.liveSince === null) {
       connection.liveSince = Date.now();
-      this.#refusedTokens = 0;
+      this.#tokens.accepted();
       this.#choice.worked(connection.name);
       this.#planRefresh();
       this.#planReturn();
@@ -1441,7 +1723,7 @@ export class TallywireClient extends EventTarget {
       this.#latency = null;
       return;
     }
-    if (!isHidden()) this.#ping(connection, false);
+    if (!isHidden() && !this.#pinged?.urgent) this.#ping(connection, false);
     this.#alarms.set("ping", PING_EVERY_MS, () => this.#keepPinging(connection));
   }
 
@@ -1466,70 +1748,33 @@ export class TallywireClient extends EventTarget {
     }
   }
 
-  /**
-   * @param {Connection} connection
-   * @param {number} milliseconds
-   */
+  /** @param {Connection} connection @param {number} milliseconds */
   #expectWithin(connection, milliseconds) {
     this.#alarms.set("silence", milliseconds, () => this.#ended(connection, { code: LOST_CODE }));
   }
 
-  /**
-   * @param {boolean} fresh
-   * @returns {Promise<string>}
-   */
-  async #askToken(fresh) {
-    const alarm = Symbol("token");
-    const late = new Promise((_, reject) => {
-      this.#alarms.set(alarm, TOKEN_WITHIN_MS, () => reject(new Error("no token came in time")));
-    });
-    const provider = this.#provider;
-    const given = typeof provider === "function" ? provider({ fresh }) : provider;
-    try {
-      const token = await Promise.race([given, late]);
-      if (typeof token !== "string" || !token) throw new Error("no token could be had");
-      return token;
-    } finally {
-      this.#alarms.clear(alarm);
-    }
-  }
-
-  /** How long the token is still valid by the server's clock; without end where it does not say. */
-  #tokenLeftMs(token = this.#token) {
-    return (tokenExpiry(token) ?? Infinity) - (Date.now() + this.#serverAheadMs);
-  }
-
   #planRefresh() {
-    const left = this.#tokenLeftMs();
-    // What has expired already the server ends by itself.
-    if (left === Infinity || left <= 0 || typeof this.#provider !== "function") return;
-    this.#alarms.set("refresh", Math.max(left * 0.8, REFRESH_LEAST_MS), () => this.#refresh());
+    const milliseconds = this.#connection && this.#tokens.renewalMs(this.#connection.token);
+    if (milliseconds !== null) this.#alarms.set("refresh", milliseconds, () => this.#refresh());
   }
 
   async #refresh() {
     const connection = this.#connection;
-    let token = this.#token;
-    try {
-      token = await this.#askToken(true);
-    } catch {
-      // The session goes on with the token that it has; there is time to ask again.
+    if (!connection) return;
+    const token = await this.#tokens.newerThan(connection.token);
+    if (connection !== this.#connection) return;
+    if (token && !connection.transport?.send) this.#replaceBy("sse");
+    else if (token) {
+      connection.token = token;
+      connection.transport?.send?.({ type: "refresh", token });
     }
-    if (!connection || connection !== this.#connection) return;
-    const isNewer = this.#tokenLeftMs(token) > this.#tokenLeftMs();
-    if (isNewer) this.#token = token;
-    if (isNewer && connection.transport?.send) connection.transport.send({ type: "refresh", token });
-    else if (isNewer) this.#replaceBy("sse");
     this.#planRefresh();
   }
 
-  /**
-   * @param {Connection} connection
-   * @param {string} text
-   */
+  /** @param {Connection} connection @param {string} text */
   async #receive(connection, text) {
     if (connection !== this.#connection && connection !== this.#successor) return;
     connection.heardAt = Date.now();
-    const before = this.cursor;
     try {
       const message = JSON.parse(text);
       if (connection === this.#successor) {
@@ -1537,189 +1782,19 @@ export class TallywireClient extends EventTarget {
         this.#succeed(connection);
       }
       this.#expectWithin(connection, SILENT_AFTER_MS);
-      await this.#take(connection, message);
+      if (message.server_time) this.#tokens.heard(message.server_time);
+      if (message.type === "pong") this.#answered(message.req_id);
+      else if (message.type === "server_shutdown") connection.goesFor(message.reconnect_after_ms);
+      else if (message.type === "error") this.#emit("refused", message);
+      else await this.#following.take(connection, message);
     } catch (error) {
-      if (connection === this.#connection) this.#begunAfresh(error);
+      if (connection === this.#connection) this.#beginAfresh(error);
       else this.#ended(connection, { code: LOST_CODE });
-      return;
-    }
-    if (this.cursor && this.cursor !== before) this.#emit("cursor", this.cursor);
-  }
-
-  /**
-   * A message that cannot be used may be any message, so nothing that is known can be trusted.
-   * @param {unknown} error
-   */
-  #begunAfresh(error) {
-    const words = error instanceof Gap
-      ? error.message
-      : `a message could not be used: ${messageOf(error)}`;
-    this.#progress.forget();
-    this.#retry(words, 0);
-    this.#emit("mismatch", { account: null, seq: null, words });
-  }
-
-  get #monitoring() {
-    return this.#wanted.streams.includes("monitor");
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {any} message
-   * @returns {void | Promise<void>}
-   */
-  #take(connection, message) {
-    if (message.server_time) {
-      this.#serverAheadMs = (Date.parse(message.server_time) - Date.now()) || 0;
-    }
-    switch (message.type) {
-      case "user_balance_init": return this.#balanceInit(connection, message);
-      case "admin_monitor_init": return this.#monitorInit(connection, message);
-      case "resumed": return this.#resumed(connection, message);
-      case "balance_update": return this.#update(connection, message);
-      case "balance_latest": return this.#latest(message);
-      case "trading_control_update": return this.#control(message);
-      case "admin_balance_monitor": return this.#monitor(message);
-      case "heartbeat": return this.#heartbeat(connection, message);
-      case "prices": return this.#emit("prices", { prices: message.prices });
-      case "pong": return this.#pong(message);
-      case "server_shutdown": return this.#shutdown(connection, message);
-      case "error": return this.#emit("refused", message);
-      default: return undefined; // Later servers may say more than this client knows.
     }
   }
 
-  /**
-   * @param {string} epoch
-   * @param {number} position
-   */
-  #moveTo(epoch, position) {
-    this.#progress.moveTo(epoch, position);
-    this.#book.cover(position);
-  }
-
-  /** @param {Account[]} accounts */
-  #tellBroken(accounts) {
-    for (const { account, seq, proof } of accounts) {
-      this.#emit("mismatch", { account, seq, words: proof.words });
-    }
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {any} message
-   */
-  #balanceInit(connection, message) {
-    const { epoch, position, reason, part, parts, control = null } = message;
-    if (part === 1) connection.parts = [];
-    if (part !== connection.parts.length + 1 || connection.parts[0]?.position !== (
-      part === 1 ? undefined : position
-    )) throw new Gap("a part of the balances did not come");
-    const isRepair = reason === "repair";
-    // Inits follow: until the last of them there is no cursor.
-    if (part === 1 && !isRepair) this.#progress.forget();
-    connection.parts.push(message);
-    if (part < parts) return;
-    const balances = connection.parts.flatMap((each) => each.balances);
-    connection.parts = [];
-    if (isRepair && !this.#progress.admit(message)) return this.#emit("duplicate", { position });
-
-    const misfits = this.#book.replace({ ...message, balances }, isRepair && this.#monitoring);
-    this.#progress.applied(position);
-    if (!this.#monitoring) this.#moveTo(epoch, position);
-    if (!this.#monitoring) this.#live(connection);
-    this.#tellBroken(misfits);
-    this.#emit("balances", { reason, position, control });
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {MonitorInit} message
-   */
-  #monitorInit(connection, message) {
-    this.#moveTo(message.epoch, message.position);
-    this.#live(connection);
-    this.#emit("monitor-init", { message });
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {ClientEvents["resumed"]} message
-   */
-  #resumed(connection, message) {
-    this.#progress.resume(message, connection.resume);
-    this.#live(connection);
-    this.#emit("resumed", message);
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {any} message
-   */
-  async #update(connection, message) {
-    const { type, replayed = false, ...update } = message;
-    const { epoch, position } = update;
-    if (!this.#progress.admit(message)) return this.#emit("duplicate", { position });
-    const accounts = await this.#book.after(update);
-    // What was interrupted here comes again after the resume.
-    if (connection !== this.#connection) return undefined;
-    const misfits = this.#book.put(position, accounts);
-    this.#progress.applied(position);
-    if (!this.#monitoring) this.#moveTo(epoch, position);
-    this.#tellBroken(misfits);
-    return this.#emit("update", { update, replayed });
-  }
-
-  /** @param {any} message */
-  #latest({ epoch, from, to, balances }) {
-    if (!this.#progress.admitRange({ epoch, from, to }, true)) {
-      return this.#emit("duplicate", { position: to });
-    }
-    const accounts = this.#book.latest(balances);
-    const misfits = this.#book.put(to, accounts);
-    this.#progress.applied(to);
-    if (!this.#monitoring) this.#moveTo(epoch, to);
-    this.#tellBroken(misfits);
-    return this.#emit("latest", { from, to, accounts: accounts.map(({ account }) => account) });
-  }
-
-  /** @param {any} message */
-  #control(message) {
-    const { type, replayed = false, ...control } = message;
-    const { epoch, position } = control;
-    if (!this.#progress.admit(message)) return this.#emit("duplicate", { position });
-    this.#progress.applied(position);
-    if (!this.#monitoring) this.#moveTo(epoch, position);
-    return this.#emit("control", { control, replayed });
-  }
-
-  /** @param {any} message */
-  #monitor({ epoch, from, to, updates }) {
-    const known = this.cursor?.position ?? 0;
-    if (!this.#progress.admitRange({ epoch, from, to }, false)) {
-      return this.#emit("duplicate", { position: to });
-    }
-    /** @type {AdminUpdate[]} */
-    const fresh = updates.filter((/** @type {AdminUpdate} */ { position }) => position > known);
-    this.#moveTo(epoch, to);
-    return this.#emit("monitor", { updates: fresh, from, to });
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {any} message
-   */
-  #heartbeat(connection, { epoch, position }) {
-    // A connection with prices alone follows no positions, and begins with a heartbeat.
-    if (this.#wanted.streams.some((stream) => stream !== "prices")) {
-      this.#progress.checkEpoch(epoch);
-    }
-    this.#moveTo(epoch, position);
-    this.#live(connection);
-  }
-
-  /** @param {any} message */
-  #pong({ req_id: id }) {
+  /** @param {unknown} id the `req_id` of a pong */
+  #answered(id) {
     const pinged = this.#pinged;
     if (!pinged || id !== pinged.id) return;
     this.#pinged = null;
@@ -1728,10 +1803,15 @@ export class TallywireClient extends EventTarget {
   }
 
   /**
-   * @param {Connection} connection
-   * @param {any} message
+   * A message that cannot be used may be any message, so nothing that is known can be trusted.
+   * @param {unknown} error
    */
-  #shutdown(connection, { reconnect_after_ms: milliseconds }) {
-    if (milliseconds >= 0) connection.restartAfterMs = milliseconds;
+  #beginAfresh(error) {
+    const words = error instanceof Gap
+      ? error.message
+      : `a message could not be used: ${messageOf(error)}`;
+    this.#following.beginAfresh();
+    this.#retry(words, 0);
+    this.#emit("mismatch", { account: null, seq: null, words });
   }
 }

@@ -1,7 +1,8 @@
 /** Reads something again and again while it is looked at. */
 
 export class Polling {
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
   #again = false;
   #reading = false;
 
