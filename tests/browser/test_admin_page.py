@@ -18,7 +18,9 @@ from .tabs import Tab, Wire
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 REFUSED_REQUEST = r"Failed to load resource: the server responded with a status of 4\d\d"
-LOST_SERVER = r"WebSocket connection to .* failed|ERR_CONNECTION_REFUSED"
+LOST_SERVER = (
+    r"WebSocket connection to .* failed|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY"
+)
 
 
 async def _watch(tab: Tab, role: str = "superadmin", view: str = "#live") -> Page:
