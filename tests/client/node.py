@@ -40,7 +40,7 @@ class Follower:
     async def __aexit__(self, *failure: object) -> None:
         if self._process.returncode is None:
             self._process.kill()
-            await self._process.wait()
+            await self._process.communicate()
 
     def tell(self, command: str) -> None:
         """Have it do something; see follower.js."""

@@ -16,6 +16,11 @@ RUN_BY: dict[str, str | dict[str, str]] = {
         "sh": "tests/journeys/test_restore.py",
         "python": FOLLOWED,
     },
+    "docs/client.md": {
+        "sh": "tests/client/test_page.py",
+        "js": "tests/client/test_page.py",
+        "mermaid": "tests/client/states.test.js",
+    },
     "docs/contract.md": FOLLOWED,
     "docs/cutover.md": {
         "sh": "tests/cutover/test_recipe.py",
