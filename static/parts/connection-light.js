@@ -102,6 +102,8 @@ export class ConnectionLight {
     write(one(this.section, "#transport"), transport ? TRANSPORTS[transport] : "–");
     const measured = state === "connected" && latency !== null;
     write(one(this.section, "#latency"), measured ? `${Math.max(1, Math.round(latency))} ms` : "–");
+    // What was said stays while it tries again: else the page would jump with every attempt.
+    if (reconnecting) return;
     const help = advice(status);
     write(one(this.section, "#advice"), help);
     show(one(this.section, "#advice"), Boolean(help));

@@ -1,6 +1,7 @@
 /** Who this tab is, and the token that proves it. */
 
 const ANSWER_WITHIN_MS = 20_000;
+const PASTE = "this server gives out no development tokens; paste a token";
 
 /** No token could be had; `retry` says whether asking again may help. */
 export class NoToken extends Error {
@@ -63,10 +64,11 @@ export class Identity {
     if (this.#token && !fresh) return this.#token;
     const pasted = this.pasted();
     if (pasted) return pasted;
+    if (this.mustPaste) throw new NoToken(PASTE, false);
     const answer = await this.#ask();
     if (answer.status === 404 || answer.status === 405) {
       this.mustPaste = true;
-      throw new NoToken("this server gives out no development tokens; paste a token", false);
+      throw new NoToken(PASTE, false);
     }
     if (!answer.ok) {
       const { detail, title } = await answer.json().catch(() => ({}));
