@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from .axe import violations
 from .conftest import Ledger, NewTab
@@ -15,29 +14,16 @@ from .tabs import Tab, Wire
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 REFUSED_REQUEST = r"Failed to load resource: the server responded with a status of 4\d\d"
-_NAMED = re.compile(r"#/components/schemas/(\w+)")
-
-
-async def _few_calls(route: Route) -> None:
-    """Two calls and what they name: all have the same form, and axe would take many seconds."""
-    openapi = await (await route.fetch()).json()
-    openapi["paths"] = {path: openapi["paths"][path] for path in ("/v1/holds/{id}", "/healthz")}
-    schemas = openapi["components"]["schemas"]
-    kept: set[str] = set()
-    named = set(_NAMED.findall(json.dumps(openapi["paths"])))
-    while named:
-        kept |= named
-        named = set(_NAMED.findall(json.dumps([schemas[name] for name in named]))) - kept
-    openapi["components"]["schemas"] = {name: schemas[name] for name in sorted(kept)}
-    await route.fulfill(json=openapi)
+# Calls, messages and objects all have the same form, and axe would take many seconds for all.
+_SOME = "sections => sections.forEach((each, index) => index % 12 === 0 || each.remove())"
 
 
 async def test_the_home_page_and_the_interface(new_shared_tab: NewTab) -> None:
     tab = await new_shared_tab()
-    await tab.page.route("**/openapi.json", _few_calls)
     for path, heading in {"/": "Watch balances move", "/docs": "Calls"}.items():
         await tab.page.goto(f"{tab.base_url}{path}")
         await expect(tab.page.get_by_role("heading", name=heading)).to_be_visible()
+        await tab.page.locator("#calls > section").evaluate_all(_SOME)
         assert await violations(tab.page) == [], path
 
 
