@@ -20,6 +20,7 @@ Others:
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -53,6 +54,13 @@ _LONG = tuple(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long comes first; otherwise the order stays."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
+def pytest_collection_finish() -> None:
+    """The search for cycles as in `tallywire` itself, and not through thousands of tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
