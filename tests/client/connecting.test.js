@@ -350,6 +350,8 @@ test("it returns to WebSocket after two minutes, and goes on where SSE was", asy
   assert.equal(websocket.open().hello?.resume?.position, 2);
   assert.deepEqual([scripted.state, scripted.client.transport], ["connected", "sse"]);
 
+  await websocket.tell({ type: "error", code: "invalid_request", message: "" });
+  assert.equal(scripted.client.transport, "sse");
   scripted.events = [];
   await sse.tell(journal.next());
   await websocket.tell(
@@ -531,7 +533,11 @@ test("a machine that slept on SSE connects anew, and one that waited does at onc
 test("a clock that is set back holds nothing up", async () => {
   const peer = await scripted.connected(journal.init());
   await sleep(-86_400_000);
-  await pass(36_000);
+  await peer.tell({ type: "pong", req_id: peer.sent.at(-1).req_id });
+  const asked = peer.sent.length;
+  await pass(15_000);
+  assert.equal(peer.sent.length, asked + 1);
+  await pass(40_000);
   assert.ok(peer.closed);
 });
 

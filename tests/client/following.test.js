@@ -217,6 +217,15 @@ for (const [how, rest] of LOST_REPLAYS) {
   });
 }
 
+test("a replayed message that comes twice does not stand for one that is lost", async () => {
+  await (await scripted.connected(journal.init())).end(1006);
+  const next = await scripted.again();
+  const third = Journal.message(journal.change(), { replayed: true });
+  journal.change();
+  await next.tell(journal.resumed(2), third, third, journal.heartbeat());
+  await beginsAfresh(/^1 replayed messages did not come$/);
+});
+
 test("a stream that goes on elsewhere than it was asked to is not followed", async () => {
   await (await scripted.connected(journal.init())).end(1006);
   await (await scripted.again()).tell({ ...journal.resumed(2), from: 1 });
