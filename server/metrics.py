@@ -9,8 +9,8 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 COMMITS = Counter("tallywire_commits_total", "Commits of the journal by this process.")
 CHANGES = Counter(
     "tallywire_changes_total",
-    "Changes that this process decided, by type and by result: accepted, replayed, or the code"
-    " of the refusal.",
+    "Changes that this process was asked for, by type and by result: accepted, replayed, or the"
+    " code of the refusal.",
     ("type", "result"),
 )
 COMMIT_SECONDS = Histogram(

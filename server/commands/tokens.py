@@ -67,5 +67,5 @@ def _development_token(base: str, user: str, role: str) -> str:
     except (URLError, OSError, ValueError) as error:
         raise CannotRun(
             f"no development server at {base} to make a token:"
-            " start `tallywire serve`, or set TALLYWIRE_SECRET"
+            " start `tallywire serve`, set PORT where it has another, or set TALLYWIRE_SECRET"
         ) from error

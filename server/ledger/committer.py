@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -68,6 +68,13 @@ class Group:
     def refuse(self, error: LedgerError) -> None:
         """Answer every change with `error`."""
         self.answer((error,) * len(self.requests))
+        _count((request.change, error.code) for request in self.requests)
+
+    def fail(self, defect: Exception) -> None:
+        """Raise `defect` to whoever was not answered yet."""
+        if not self.outcomes.done():
+            self.outcomes.set_exception(defect)
+            _count((request.change, "internal_error") for request in self.requests)
 
 
 class UncertainCommit(Exception):
@@ -134,20 +141,24 @@ class Committer:
         Commit `changes` together or not at all; an outcome each. Whoever stops waiting does not
         undo anything. Raises Overloaded where too much waits already.
         """
-        self._check_room(len(changes))
+        self._check_room(changes)
         return await self._enqueue(changes)
 
     async def submit_each(self, changes: Sequence[Change]) -> tuple[Outcome, ...]:
         """Commit `changes` independently, in order, an outcome each. Raises Overloaded."""
-        self._check_room(len(changes))
+        self._check_room(changes)
         waiting = [self._enqueue([change]) for change in changes]
         return tuple(outcome for (outcome,) in await asyncio.gather(*waiting))
 
-    def _check_room(self, changes: int) -> None:
+    def _check_room(self, changes: Sequence[Change]) -> None:
         if self._closing:
-            raise Overloaded("the ledger is shutting down; nothing was changed")
-        if self._waiting_changes + changes > MOST_WAITING:
-            raise Overloaded("too many changes are waiting; nothing was changed")
+            refused = Overloaded("the ledger is shutting down; nothing was changed")
+        elif self._waiting_changes + len(changes) > MOST_WAITING:
+            refused = Overloaded("too many changes are waiting; nothing was changed")
+        else:
+            return
+        _count((change, refused.code) for change in changes)
+        raise refused
 
     def _enqueue(self, changes: Sequence[Change]) -> asyncio.Future[tuple[Outcome, ...]]:
         loop = asyncio.get_running_loop()
@@ -204,8 +215,7 @@ class Committer:
             _log.exception("a commit failed", changes=sum(len(g.requests) for g in groups))
             await self._drop_connection()
             for group in groups:
-                if not group.outcomes.done():
-                    group.outcomes.set_exception(error)
+                group.fail(error)
 
     async def _commit(self, groups: list[Group]) -> None:
         """Commit `groups`, in as many attempts as it takes and the deadline allows."""
@@ -353,15 +363,13 @@ class Committer:
             _log.warning("the writer's connection is lost", reason=reason(error))
 
     def _finish(self, groups: list[Group], prepared: Prepared, seconds: float) -> None:
-        decided: Counter[tuple[str, str]] = Counter()
         for group, outcomes in zip(groups, prepared.outcomes, strict=True):
             group.answer(outcomes)
-            decided.update(
-                (request.change.type.name, _result(outcome))
-                for request, outcome in zip(group.requests, outcomes, strict=True)
-            )
-        for labels, count in decided.items():
-            metrics.CHANGES.labels(*labels).inc(count)
+        _count(
+            (request.change, _result(outcome))
+            for group, outcomes in zip(groups, prepared.outcomes, strict=True)
+            for request, outcome in zip(group.requests, outcomes, strict=True)
+        )
         if prepared.batch is not None:
             self.knowledge.remember(prepared.account_ids)
             metrics.COMMITS.inc()
@@ -378,6 +386,12 @@ class Committer:
                 except Exception:
                     # The batch is committed: whoever should have heard of it reads the journal.
                     _log.exception("a commit callback failed", first=batch.first, last=batch.last)
+
+
+def _count(results: Iterable[tuple[Change, str]]) -> None:
+    """Count changes by their type and by what became of them, on /metrics."""
+    for labels, count in Counter((change.type.name, result) for change, result in results).items():
+        metrics.CHANGES.labels(*labels).inc(count)
 
 
 def _result(outcome: Outcome) -> str:

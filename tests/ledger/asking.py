@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from prometheus_client import REGISTRY
 from tallywire.ledger import BalanceManager, Change, Details, IdempotencyKey, LedgerError, Receipt
 from tallywire.ledger import changes as asked
 
@@ -80,3 +81,9 @@ async def together(manager: BalanceManager, *groups: Change | Sequence[Change]) 
 def told(outcomes: Sequence[Told]) -> list[int | str]:
     """Of each outcome the position, or the code of its refusal."""
     return [o.code if isinstance(o, LedgerError) else o.position for o in outcomes]
+
+
+def counted(result: str, kind: str = "deposit") -> float:
+    """How many changes of that type came to `result`, by this process's metrics."""
+    labels = {"type": kind, "result": result}
+    return REGISTRY.get_sample_value("tallywire_changes_total", labels) or 0

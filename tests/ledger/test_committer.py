@@ -11,7 +11,7 @@ from tallywire.ledger import BalanceManager, Batch, Details, LedgerError, Receip
 from tallywire.ledger import changes as asked
 from tallywire.ledger.errors import Overloaded
 
-from .asking import change, deposit, together, told, transfer, withdrawal
+from .asking import change, counted, deposit, together, told, transfer, withdrawal
 from .conftest import ManualClock, transaction_id
 from .oracle import examine
 from .raw import count, holding_the_clock, rows
@@ -266,12 +266,14 @@ async def test_too_many_waiting(database_url: str, monkeypatch: pytest.MonkeyPat
             ]
             await asyncio.sleep(0)
             assert ledger.waiting == 10
+            before = counted("overloaded")
             for attempt in (
                 ledger.post(deposit(ledger, "alice")),
                 ledger.post_many([deposit(ledger, "alice")]),
             ):
                 with pytest.raises(Overloaded, match="too many"):
                     await attempt
+            assert counted("overloaded") == before + 2
         assert (await first).position == 1
         assert [told(outcomes) for outcomes in await asyncio.gather(*waiting)] == [
             [2, 3, 4, 5],
@@ -284,6 +286,7 @@ async def test_too_many_waiting(database_url: str, monkeypatch: pytest.MonkeyPat
 
 async def test_who_waited_too_long_is_told_that_nothing_happened(database_url: str) -> None:
     """REJECTION_ATOMICITY: refused for the time it waited, and not committed behind its back."""
+    before = counted("overloaded")
     async with open_ledger(database_url, patience=0.2) as ledger:
         async with holding_the_clock(database_url):
             first = asyncio.create_task(ledger.post(deposit(ledger, "alice")))
@@ -294,6 +297,7 @@ async def test_who_waited_too_long_is_told_that_nothing_happened(database_url: s
         assert (await first).position == 1
         with pytest.raises(Overloaded):
             await late
+        assert counted("overloaded") == before + 1
         assert (await ledger.post(deposit(ledger, "bob", key="k"))).replayed is False
     assert await examine(database_url) == 2
 
@@ -386,6 +390,8 @@ async def test_a_defect_does_not_end_the_writer(
     """Whoever was in the batch is told; the next batch goes on."""
     with monkeypatch.context() as broken:
         broken.setattr("tallywire.ledger.batch.decide", lambda *_: 1 / 0)
+        before = counted("internal_error")
         with pytest.raises(ZeroDivisionError):
             await ledger.post(deposit(ledger, "alice"))
+        assert counted("internal_error") == before + 1
     assert (await ledger.post(deposit(ledger, "alice"))).position == 1

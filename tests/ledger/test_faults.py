@@ -21,7 +21,7 @@ from tallywire.ledger.errors import OutcomeUnknown, Overloaded
 
 from ..logged import Line, logged
 from ..services.proxy import CommitFault, PostgresProxy
-from .asking import Told, deposit, together, told, transfer, withdrawal
+from .asking import Told, counted, deposit, together, told, transfer, withdrawal
 from .oracle import examine
 from .raw import execute, holding_the_clock, rows
 
@@ -214,11 +214,13 @@ async def test_away_for_too_long(
         await ledger.post(deposit(ledger, "alice"))
         postgres_proxy.refuse = True
         postgres_proxy.cut()
+        before = counted("overloaded", "withdrawal")
         async with asyncio.timeout(10):
             outcomes = await together(
                 ledger, deposit(ledger, "alice", key="k"), withdrawal(ledger, "nobody")
             )
             assert told(outcomes) == ["overloaded", "overloaded"]
+            assert counted("overloaded", "withdrawal") == before + 1
             with pytest.raises(Overloaded) as refused:
                 await ledger.post_many([deposit(ledger, "alice")] * 2, atomic=True)
             assert "item" not in refused.value.extra
@@ -251,8 +253,10 @@ async def test_away_before_the_outcome_is_known(
         )
         await struck.wait()
         postgres_proxy.refuse = True
+        before = counted("outcome_unknown")
         async with asyncio.timeout(10):
             assert [type(outcome) for outcome in await asking] == [OutcomeUnknown] * 2
+        assert counted("outcome_unknown") == before + 2
         postgres_proxy.refuse = False
         again = await ledger.post(deposit(ledger, "alice", key="k"))
         assert (again.position, again.replayed) == (2, replayed)
