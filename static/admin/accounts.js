@@ -35,11 +35,16 @@ export class Accounts {
   follow(session, user) {
     this.#session = session;
     this.#user = user;
-    this.#known.clear();
+    this.forget();
     this.#newest = "";
     show(element("no-user-accounts"), false);
     this.draw();
     this.read();
+  }
+
+  /** Lets the next reading count whatever its position is: after a restore it may be a lower one. */
+  forget() {
+    this.#known.clear();
   }
 
   /** Reads them; what the stream tells meanwhile is newer than what is read. */

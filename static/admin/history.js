@@ -1,10 +1,10 @@
 /** The history of one user: page by page, filtered, and as CSV. */
 
-import { grouped, isZero } from "../parts/amounts.js";
+import { grouped } from "../parts/amounts.js";
 import { element, show, write } from "../parts/elements.js";
 import { entriesOf } from "./entries.js";
 import { button, number, tableRow } from "./table.js";
-import { counted, dateAndTime, movement, unreadWords, words } from "./wording.js";
+import { counted, dateAndTime, isIncome, movement, unreadWords, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./entries.js").Update} Update */
@@ -123,7 +123,7 @@ export class History {
       {
         text: change ? movement(change) : "",
         number: true,
-        ...(change && !isZero(change.amount) && !change.amount.startsWith("-") && { tone: "good" }),
+        ...(change && isIncome(change) && { tone: "good" }),
       },
       number(change ? grouped(change.balance) : ""),
       button("Details", `Details of position ${update.position}`, () => this.open(update)),

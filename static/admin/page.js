@@ -131,7 +131,10 @@ addEventListener("hashchange", () => {
   if (shown.view === "user") element("user-title").focus({ preventScroll: true });
 });
 
-element("filter-fold", HTMLDetailsElement).open = matchMedia("(min-width: 761px)").matches;
+const desk = matchMedia("(min-width: 761px)"); // there the filter is always open
+const fold = () => { element("filter-fold", HTMLDetailsElement).open = desk.matches; };
+desk.addEventListener("change", fold);
+fold();
 const query = new URLSearchParams(location.search);
 input("user").value = query.get("user") ?? "root";
 select.value = query.get("role") ?? "superadmin";

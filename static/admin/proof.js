@@ -74,6 +74,15 @@ function toneOf({ status, report }) {
   return status === "done" && report?.errors === 0 ? "good" : "bad";
 }
 
+/**
+ * Whether it looked at everything: what one of a user or a book, or a rebuild, does not find may
+ * still be there.
+ * @param {Pick<Verification, "kind" | "status" | "user_id" | "book">} verification
+ */
+export function isOfAll({ kind, status, user_id: user, book }) {
+  return kind === "verify" && status === "done" && user === null && book === null;
+}
+
 export class Proof {
   /** @type {Session | null} */
   #session = null;
@@ -128,14 +137,16 @@ export class Proof {
    * @param {Verification[]} record newest first
    */
   #drawDiscrepancies(items, more, record) {
-    const last = record.find(({ status }) => status === "done");
+    const last = record.find(isOfAll);
     const known = items.length > 0 || last !== undefined;
     const count = known ? `${items.length}${more ? "+" : ""}` : "–";
     write(element("discrepancies-now"), count);
     element("discrepancies-now").dataset.tone = items.length ? "bad" : known ? "good" : "";
-    const verified = last ? `last verified ${dateAndTime(last.started_at)}` : "never verified";
+    const verified = last ? `all verified ${dateAndTime(last.started_at)}`
+      : record.length ? "all not verified lately" : "never verified";
     write(element("discrepancies-about"), verified);
     write(element("discrepancies-of"), `${capital(verified)}${more ? `; the first ${MOST} are listed` : ""}`);
+    show(element("not-verified"), !known);
     show(element("no-discrepancies"), last !== undefined && items.length === 0);
     show(element("discrepancies-table"), items.length > 0);
     element("discrepancies").replaceChildren(...items.map((each) => {
@@ -151,6 +162,7 @@ export class Proof {
   /** @param {Verification[]} items newest first */
   #drawRecord(items) {
     show(element("no-verifications"), items.length === 0);
+    show(element("verifications-table"), items.length > 0);
     element("verifications").replaceChildren(...items.map((each) => tableRow([
       dateAndTime(each.started_at), scopeWords(each), each.requested_by,
       { text: outcomeWords(each), tone: toneOf(each) },

@@ -6,7 +6,7 @@ import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
 import { TallywireClient } from "../tallywire-client.js";
 import { entriesOf, filterInWords, hasWords, isAmount, passes, wordsSought } from "./entries.js";
-import { clockTime, counted, movement, words } from "./wording.js";
+import { clockTime, counted, isIncome, movement, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./entries.js").Entry} Entry */
@@ -34,7 +34,7 @@ function fill(row, { update, change }) {
     update.actor ?? "",
   ];
   texts.forEach((text, index) => write(/** @type {Element} */ (row.children[index]), text));
-  row.dataset.tone = change && !change.amount.startsWith("-") ? "good" : "";
+  row.dataset.tone = change && isIncome(change) ? "good" : "";
   row.dataset.position = String(update.position);
 }
 

@@ -36,7 +36,10 @@ export class UserPage {
       for (const update of updates) if (update.user_id === this.#user) this.#changed(update);
     });
     // Everything was taken anew, or the server was away: what is shown may be old.
-    session.on("monitor-init", () => this.#read());
+    session.on("monitor-init", () => {
+      this.accounts.forget();
+      this.#read();
+    });
     session.on("resumed", () => this.#read());
     if (this.#user) this.#show();
   }

@@ -36,6 +36,12 @@ export function movement({ amount, held_change: heldChange }) {
 }
 
 /**
+ * Whether a change made a balance more: a hold, placed or voided, does not.
+ * @param {{amount: string}} change
+ */
+export const isIncome = ({ amount }) => !isZero(amount) && !amount.startsWith("-");
+
+/**
  * Why a request failed, and what to do.
  * @param {unknown} error
  */

@@ -6,12 +6,13 @@ import { test } from "node:test";
 import { settingsToSend } from "../../static/admin/account-settings.js";
 import { entriesOf, filterInWords, hasWords, isAmount, passes, wordsSought } from "../../static/admin/entries.js";
 import { requestOf } from "../../static/admin/operations.js";
-import { outcomeWords, scopeWords } from "../../static/admin/proof.js";
+import { isOfAll, outcomeWords, scopeWords } from "../../static/admin/proof.js";
 import { Rates } from "../../static/admin/rates.js";
 import { may } from "../../static/admin/roles.js";
 import { checksInWords, webhookWords } from "../../static/admin/service.js";
 import { Totals, differences } from "../../static/admin/totals.js";
 import { userAddress, viewOf } from "../../static/admin/views.js";
+import { isIncome } from "../../static/admin/wording.js";
 import { claimsOf } from "../../static/parts/identity.js";
 
 /** @typedef {import("../../static/tallywire-client.js").Change} Change */
@@ -160,6 +161,20 @@ test("settings name only what differs; empty is none", () => {
   assert.deepEqual(settingsToSend(account, shown), { alert_below: null });
   assert.deepEqual(settingsToSend(account, { ...shown, alert_below: "5.00", status: "frozen" }), { status: "frozen" });
   assert.deepEqual(settingsToSend(account, { alert_below: "9", status: "" }), { alert_below: "9" });
+});
+
+test("only a verification of everything says that nothing is wrong anywhere", () => {
+  const all = { kind: "verify", status: /** @type {const} */ ("done"), user_id: null, book: null };
+  assert.equal(isOfAll(all), true);
+  for (const part of [{ user_id: "alice" }, { book: "main" }, { kind: "rebuild" }, { status: /** @type {const} */ ("running") }]) {
+    assert.equal(isOfAll({ ...all, ...part }), false);
+  }
+});
+
+test("money that comes in is income; a hold and money that goes out are none", () => {
+  assert.equal(isIncome(change({ amount: "0.000001" })), true);
+  assert.equal(isIncome(change({ amount: "-64.500000" })), false);
+  assert.equal(isIncome(change({ amount: "0.000000", held_change: "-64.500000" })), false);
 });
 
 test("verifications and checks are told in words", () => {
