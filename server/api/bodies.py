@@ -197,7 +197,7 @@ def refusal(error: msgspec.ValidationError) -> InvalidRequest | InvalidAmount:
     )
     missing = _MISSING.fullmatch(detail)
     if missing:
-        return InvalidRequest(detail, pointer=f"{pointer}/{_escape(missing[1])}")
+        return InvalidRequest("a value is required", pointer=f"{pointer}/{_escape(missing[1])}")
     if pointer.rpartition("/")[2] in AMOUNT_FIELDS:
         return InvalidAmount('an amount is a decimal string, such as "12.50"', pointer=pointer)
     return InvalidRequest(detail, pointer=pointer)

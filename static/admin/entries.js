@@ -13,6 +13,7 @@ import { minorUnits } from "../tallywire-client.js";
  */
 
 const MOST_DECIMALS = 12;
+const CONDITIONS = /** @type {const} */ (["user_id", "book", "asset", "change_type", "min_amount"]);
 
 /**
  * The rows of an update, one a change.
@@ -24,10 +25,31 @@ export function entriesOf(update) {
   return update.changes.map((change) => ({ update, change }));
 }
 
-/** @param {string} text */
+/**
+ * The conditions that were typed, in the ledger's spelling; a type may be typed as rows show it.
+ * @param {Record<string, string>} typed by condition, "" for none
+ * @returns {Filter}
+ */
+export function filterOf(typed) {
+  /** @type {Filter} */
+  const filter = {};
+  for (const name of CONDITIONS) {
+    const text = (typed[name] ?? "").trim();
+    if (!text) continue;
+    if (name === "asset") filter.asset = text.toUpperCase();
+    else if (name === "change_type") filter.change_type = text.toLowerCase().replaceAll(/\s+/g, "_");
+    else filter[name] = text;
+  }
+  return filter;
+}
+
+/**
+ * Whether an amount can be looked for; which way money went is told by the type, not by a sign.
+ * @param {string} text
+ */
 export function isAmount(text) {
   try {
-    return Boolean(text) && minorUnits(text, MOST_DECIMALS) !== null;
+    return Boolean(text) && minorUnits(text, MOST_DECIMALS) >= 0n;
   } catch {
     return false;
   }
@@ -52,7 +74,7 @@ export function passes({ update, change }, filter) {
   return change !== null
     && (!asset || asset === change.asset)
     && (!book || book === change.book)
-    && (!least || size(change.amount) >= size(least));
+    && (!least || size(change.amount) >= minorUnits(least, MOST_DECIMALS));
 }
 
 /**

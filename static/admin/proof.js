@@ -39,6 +39,7 @@ import { capital, counted, dateAndTime, failureWords, unreadWords } from "./word
 const EVERY_MS = 10_000;
 const PROGRESS_EVERY_MS = 400;
 const MOST = 200;
+const LONGEST_VALUE = 32;
 
 /**
  * What a verification looked at, in words.
@@ -66,6 +67,15 @@ export function outcomeWords({ status, checked, total, report, error }) {
   const remaining = errors === 1 ? "1 discrepancy remains" : `${grouped(String(errors))} discrepancies remain`;
   const found = errors ? remaining : "all is right";
   return [repaired, found].filter(Boolean).join("; ");
+}
+
+/**
+ * A stored or an actual value; a digest by its beginning, so that what it differs from is in view.
+ * @param {string | null} value
+ */
+export function valueWords(value) {
+  if (value === null) return "nothing";
+  return value.length > LONGEST_VALUE ? `${value.slice(0, LONGEST_VALUE / 2)}…` : value;
 }
 
 /** @param {Verification} verification @returns {"warn" | "bad" | "good"} */
@@ -151,8 +161,8 @@ export class Proof {
     show(element("discrepancies-table"), items.length > 0);
     element("discrepancies").replaceChildren(...items.map((each) => {
       const row = tableRow([
-        { text: each.invariant, tone: "bad" }, each.account, each.what, number(each.stored ?? "nothing"),
-        number(each.actual ?? "nothing"), number(each.difference ?? ""), number(String(each.position ?? "")),
+        { text: each.invariant, tone: "bad" }, each.account, each.what, number(valueWords(each.stored)),
+        number(valueWords(each.actual)), number(each.difference ?? ""), number(String(each.position ?? "")),
       ]);
       row.dataset.mismatch = each.account;
       return row;
@@ -213,7 +223,9 @@ export class Proof {
       if (found.total) progress.value = found.checked / found.total;
       if (found.status !== "running") {
         progress.value = 1;
-        this.#tell(toneOf(found), `${capital(scopeWords(found))}: ${outcomeWords(found)}.`);
+        const beyond = found.fix && found.report?.errors
+          ? " A fix never changes the journal: what is wrong in there takes a backup." : "";
+        this.#tell(toneOf(found), `${capital(scopeWords(found))}: ${outcomeWords(found)}.${beyond}`);
         this.polling.now();
         return;
       }

@@ -5,7 +5,7 @@ import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
 import { TallywireClient } from "../tallywire-client.js";
-import { entriesOf, filterInWords, hasWords, isAmount, passes, wordsSought } from "./entries.js";
+import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, wordsSought } from "./entries.js";
 import { clockTime, counted, isIncome, movement, words } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -15,7 +15,6 @@ import { clockTime, counted, isIncome, movement, words } from "./wording.js";
 
 const KEPT = 4000;
 const REFILL_AFTER_MS = 300;
-const CONDITIONS = /** @type {const} */ (["user_id", "book", "asset", "change_type", "min_amount"]);
 
 /**
  * Writes an entry into a row; the cells are those of the template, in their order.
@@ -151,18 +150,17 @@ export class Stream {
 
   /** Takes over what the form says. */
   #choose() {
-    const chosen = new FormData(this.form);
-    /** @param {string} name */
-    const value = (name) => String(chosen.get(name) ?? "").trim();
-    const amount = value("min_amount");
-    const readable = !amount || isAmount(amount);
+    const typed = Object.fromEntries(
+      [...new FormData(this.form)].map(([name, value]) => [name, String(value)]),
+    );
+    const filter = filterOf(typed);
+    const readable = !filter.min_amount || isAmount(filter.min_amount);
     one(this.form, "[name=min_amount]").ariaInvalid = readable ? null : "true";
     write(element("filter-error"), "The amount is a number such as 100 or 0.25.");
     show(element("filter-error"), !readable);
     if (!readable) return;
-    this.#filter = {};
-    for (const name of CONDITIONS) if (value(name)) this.#filter[name] = value(name);
-    this.#sought = wordsSought(value("search"));
+    this.#filter = filter;
+    this.#sought = wordsSought(typed.search ?? "");
     this.#show();
   }
 

@@ -41,6 +41,9 @@ export function movement({ amount, held_change: heldChange }) {
  */
 export const isIncome = ({ amount }) => !isZero(amount) && !amount.startsWith("-");
 
+/** @param {string} text */
+const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+
 /**
  * Why a request failed, and what to do.
  * @param {unknown} error
@@ -57,7 +60,7 @@ export function failureWords(error) {
   ));
   const why = error.code === "insufficient_funds" ? error.amountWords() : details.join("; ") || error.message;
   const wait = error.later && error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
-  return `Refused: ${why}${/[.!?]$/.test(why) ? "" : "."}${wait}`;
+  return `Refused: ${sentence(why)}${wait}`;
 }
 
 /**
@@ -65,5 +68,5 @@ export function failureWords(error) {
  * @param {unknown} error
  */
 export function unreadWords(error) {
-  return `It could not be read: ${/** @type {Error} */ (error).message}.`;
+  return `It could not be read: ${sentence(/** @type {Error} */ (error).message)}`;
 }

@@ -4,15 +4,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { settingsToSend } from "../../static/admin/account-settings.js";
-import { entriesOf, filterInWords, hasWords, isAmount, passes, wordsSought } from "../../static/admin/entries.js";
+import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, wordsSought } from "../../static/admin/entries.js";
 import { requestOf } from "../../static/admin/operations.js";
-import { isOfAll, outcomeWords, scopeWords } from "../../static/admin/proof.js";
+import { isOfAll, outcomeWords, scopeWords, valueWords } from "../../static/admin/proof.js";
 import { Rates } from "../../static/admin/rates.js";
 import { may } from "../../static/admin/roles.js";
 import { checksInWords, webhookWords } from "../../static/admin/service.js";
 import { Totals, differences } from "../../static/admin/totals.js";
 import { userAddress, viewOf } from "../../static/admin/views.js";
-import { isIncome } from "../../static/admin/wording.js";
+import { isIncome, unreadWords } from "../../static/admin/wording.js";
 import { claimsOf } from "../../static/parts/identity.js";
 
 /** @typedef {import("../../static/tallywire-client.js").Change} Change */
@@ -50,7 +50,7 @@ test("a filter lets pass what the server's lets pass", () => {
   assert(entry);
   for (const filter of [
     {}, { user_id: "alice" }, { book: "main", asset: "USDT" }, { change_type: "withdrawal" },
-    { min_amount: "12.5" }, { min_amount: "-12.5" }, { min_amount: "12.500000000000" },
+    { min_amount: "12.5" }, { min_amount: "-13" }, { min_amount: "12.500000000000" },
   ]) assert(passes(entry, filter), JSON.stringify(filter));
   for (const filter of [
     { user_id: "bob" }, { book: "demo" }, { asset: "BTC" }, { change_type: "deposit" },
@@ -60,6 +60,13 @@ test("a filter lets pass what the server's lets pass", () => {
   assert(empty);
   assert(passes(empty, { user_id: "alice" }));
   assert(!passes(empty, { asset: "USDT" }));
+});
+
+test("conditions may be typed as they are read", () => {
+  assert.deepEqual(
+    filterOf({ user_id: " Ann ", book: "", asset: "btc", change_type: "Hold placed", min_amount: "5", search: "x" }),
+    { user_id: "Ann", asset: "BTC", change_type: "hold_placed", min_amount: "5" },
+  );
 });
 
 test("a search finds all of its words anywhere, in whatever case", () => {
@@ -75,7 +82,7 @@ test("a search finds all of its words anywhere, in whatever case", () => {
 test("a filter is told in words, and a bad amount is known", () => {
   const words = filterInWords({ user_id: "alice", min_amount: "100" });
   assert.equal(words, "user alice, amount at least 100");
-  assert.deepEqual(["1", "0.25", "-3", "", "1e3", "1,5"].map(isAmount), [true, true, true, false, false, false]);
+  assert.deepEqual(["1", "0.25", "-3", "", "1e3", "1,5"].map(isAmount), [true, true, false, false, false, false]);
 });
 
 test("rates count by the server's clock, however the clocks differ", () => {
@@ -175,6 +182,17 @@ test("money that comes in is income; a hold and money that goes out are none", (
   assert.equal(isIncome(change({ amount: "0.000001" })), true);
   assert.equal(isIncome(change({ amount: "-64.500000" })), false);
   assert.equal(isIncome(change({ amount: "0.000000", held_change: "-64.500000" })), false);
+});
+
+test("why something is not read ends with one full stop", () => {
+  assert.equal(unreadWords(new Error("the token has expired")), "It could not be read: the token has expired.");
+  assert.equal(unreadWords(new Error("Nothing was changed.")), "It could not be read: Nothing was changed.");
+});
+
+test("a digest is told by its beginning, an amount in full", () => {
+  assert.equal(valueWords("9c7ffeab70bee806ce3ce3ef4cb7430ed944111ea2b0db958a2e38fddf4da29c"), "9c7ffeab70bee806…");
+  assert.equal(valueWords("-12345678901234567890.123456"), "-12345678901234567890.123456");
+  assert.equal(valueWords(null), "nothing");
 });
 
 test("verifications and checks are told in words", () => {
