@@ -1,7 +1,7 @@
 /** The open holds of one user, and how they end. */
 
 import { grouped } from "../parts/amounts.js";
-import { copyOf, element, one, show, write } from "../parts/elements.js";
+import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
 import { dateAndTime, failureWords, unreadWords } from "./wording.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -15,9 +15,15 @@ export class Holds {
   #since = null;
   /** @type {Map<string, HTMLElement>} */
   #rows = new Map();
+  /** What each row says. @type {WeakMap<HTMLElement, Hold>} */
+  #drawn = new WeakMap();
   /** @type {Session | null} */
   #session = null;
   #user = "";
+
+  constructor() {
+    this.draw = oncePerFrame(() => this.#draw());
+  }
 
   /**
    * @param {Session} session
@@ -51,14 +57,14 @@ export class Holds {
       show(problem, true);
     }
     this.#since = null;
-    this.#draw();
+    this.draw();
   }
 
   /** @param {Hold} hold of this user, as of a transaction */
   changed(hold) {
     this.#since?.set(hold.id, hold);
     this.#put(hold);
-    this.#draw();
+    this.draw();
   }
 
   /** @param {Hold} hold */
@@ -103,6 +109,8 @@ export class Holds {
    * @param {Hold} hold
    */
   #drawOne(row, hold) {
+    if (this.#drawn.get(row) === hold) return;
+    this.#drawn.set(row, hold);
     const [book, , asset] = hold.account.split("/");
     const what = `${grouped(hold.remaining)} ${asset}`;
     write(one(row, ".remaining"), what);

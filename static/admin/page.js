@@ -1,7 +1,7 @@
 /** The monitor: who looks, which view is shown, and the panels that follow. */
 
 import { ConnectionLight } from "../parts/connection-light.js";
-import { element, show, write } from "../parts/elements.js";
+import { element, one, show, write } from "../parts/elements.js";
 import { Identity, claimsOf } from "../parts/identity.js";
 import { Connections } from "./connections.js";
 import { Details } from "./details.js";
@@ -124,6 +124,10 @@ element("find").addEventListener("submit", (event) => {
   const user = input("find-user").value.trim();
   if (user) location.hash = userAddress(user);
   else input("find-user").focus();
+});
+one(document, ".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its address would be another view
+  element("main").focus();
 });
 addEventListener("hashchange", () => {
   drawView();

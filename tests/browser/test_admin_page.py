@@ -325,4 +325,8 @@ async def test_the_views_are_for_everybody_and_fit_the_screen(
         "views => views.forEach((v) => { v.hidden = false })"
     )
     assert found + await violations(page) == []
+    await page.locator(".skip").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#main")).to_be_focused()
+    assert page.url.endswith("#user=ida")
     assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
