@@ -155,10 +155,7 @@ async def test_the_page(
         text = text.replace(written, meant)
 
     def made(block: Block) -> None:
-        script = tmp_path / "page.sql"
-        script.write_text(block.text)
-        psql = [str(postgres_server.programs / "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-f"]
-        subprocess.run([*psql, str(script), postgres_server.url("postgres")], check=True)
+        postgres_server.run_script(block.text)
 
     def started(block: Block) -> None:
         conf = tmp_path / "redis.conf"

@@ -14,7 +14,7 @@ import pytest
 
 from ..conftest import RunTallywire, StartServer
 from ..docs.pages import page
-from ..services.postgres import PostgresServer
+from ..services.postgres import SUPERUSER, PostgresServer
 from ..services.server import RunningServer, server_environment
 from .client import Screen, accepted
 from .conftest import FAST, Outside
@@ -24,7 +24,6 @@ RunPage = Callable[..., Awaitable[None]]
 
 # The page's shell commands, by what stands above them.
 COMMANDS = {block.heading: block.text for block in page("docs/backup.md", "sh")}
-RESTORED = "test_restored"
 
 
 @pytest.fixture
@@ -40,7 +39,13 @@ def run_page(folder: Path, postgres_server: PostgresServer) -> RunPage:
     """Runs what the page says below a heading."""
 
     async def run(heading: str, url: str) -> None:
-        environment = server_environment(url, env={"RESTORED": RESTORED})
+        administrator = {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(postgres_server.port),
+            "PGUSER": SUPERUSER,
+        }
+        restored = {"RESTORED_URL": url.replace("/tallywire?", "/restored?")}
+        environment = server_environment(url, env={**administrator, **restored})
         found = (Path(sys.executable).parent, postgres_server.programs, environment["PATH"])
         environment["PATH"] = os.pathsep.join(map(str, found))
         done = await asyncio.to_thread(
@@ -59,10 +64,17 @@ def run_page(folder: Path, postgres_server: PostgresServer) -> RunPage:
 
 
 @pytest.fixture
-def restored_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The address of the database that the page restores into."""
-    yield postgres_server.url(RESTORED)
-    postgres_server.drop_database(RESTORED)
+def deployed_url(postgres_server: PostgresServer, tallywire: RunTallywire) -> Iterator[str]:
+    """A ledger as docs/deployment.md has it: its role owns its schema, and may nothing else."""
+    (made,) = page("docs/deployment.md", "sql")
+    postgres_server.run_script(made.text)
+    owner = f"postgresql://tallywire@127.0.0.1:{postgres_server.port}"
+    url = f"{owner}/tallywire?options=-csearch_path%3Dledger"
+    assert tallywire("upgrade", database_url=url).returncode == 0
+    yield url
+    postgres_server.drop_database("tallywire")
+    postgres_server.drop_database("restored")
+    postgres_server.execute("DROP ROLE IF EXISTS tallywire")
 
 
 def sqlite_in(folder: Path) -> str:
@@ -173,12 +185,13 @@ async def test_a_restore_without_a_new_epoch_is_noticed_by_what_screens_know(
 
 
 async def test_postgresql_is_restored_behind_clients(
-    lived: Lived, server: StartServer, postgres_url: str, restored_url: str, run_page: RunPage
+    lived: Lived, server: StartServer, deployed_url: str, run_page: RunPage
 ) -> None:
-    running, before = await lived("PostgreSQL", postgres_url)
-    await run_page("PostgreSQL: restore", postgres_url)
+    running, before = await lived("PostgreSQL", deployed_url)
+    await run_page("PostgreSQL: restore", deployed_url)
+    restored = deployed_url.replace("/tallywire?", "/restored?")
     port = ["--port", str(running.port)]
-    await server(database_url=restored_url, env=FAST, arguments=port)
+    await server(database_url=restored, env=FAST, arguments=port)
     for screen in (before.at_alice, before.at_bob, before.monitor):
         await screen.come_back()
         assert screen.resumed is None

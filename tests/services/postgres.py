@@ -146,9 +146,14 @@ class PostgresServer:
         """
         return self._run("psql", "-XAtq", "-vON_ERROR_STOP=1", "-c", sql, self.url(database))
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def run_script(self, script: str) -> None:
+        """Run what psql understands, its own commands too; RuntimeError on an SQL error."""
+        self._run("psql", "-Xq", "-vON_ERROR_STOP=1", self.url("postgres"), input=script)
+
+    def _run(self, program: str, *arguments: str, input: str | None = None) -> str:
         done = subprocess.run(
             [str(self._bin / program), *arguments],
+            input=input,
             check=False,
             capture_output=True,
             text=True,
