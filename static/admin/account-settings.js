@@ -4,7 +4,7 @@ import { element, one, show, write } from "../parts/elements.js";
 import { confirmed } from "./confirm.js";
 import { failureWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./accounts.js").Account} Account */
 
 const THRESHOLDS = /** @type {const} */ (["floor", "suspend_below", "alert_below"]);

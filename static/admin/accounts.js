@@ -2,9 +2,10 @@
 
 import { grouped } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
-import { clockTime, movement, unreadWords, words } from "./wording.js";
+import { clockTime, movement, words } from "../parts/wording.js";
+import { unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./entries.js").Update} Update */
 /** @typedef {import("../tallywire-client.js").Balance} Account */
 /** @typedef {{account: Account, last: string, position: number}} Known as at that position */

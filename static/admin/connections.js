@@ -1,13 +1,14 @@
 /** Who is connected now, and how to end that. */
 
 import { element, show, write } from "../parts/elements.js";
+import { clockTime, counted } from "../parts/wording.js";
 import { confirmed } from "./confirm.js";
 import { Polling } from "./polling.js";
 import { button, link, number, tableRow } from "./table.js";
 import { userAddress } from "./views.js";
-import { clockTime, counted, failureWords, unreadWords } from "./wording.js";
+import { failureWords, unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 
 const EVERY_MS = 5000;
 

@@ -2,11 +2,12 @@
 
 import { grouped, isZero, signed } from "../parts/amounts.js";
 import { element, one, show, write } from "../parts/elements.js";
+import { capital, movement, words } from "../parts/wording.js";
 import { number, link, tableRow } from "./table.js";
 import { userAddress } from "./views.js";
-import { capital, dateAndTime, failureWords, movement, unreadWords, words } from "./wording.js";
+import { dateAndTime, failureWords, unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./entries.js").Update} Update */
 /** @typedef {import("./entries.js").Change} Change */
 

@@ -2,11 +2,12 @@
 
 import { grouped } from "../parts/amounts.js";
 import { element, show, write } from "../parts/elements.js";
+import { counted, isIncome, movement, words } from "../parts/wording.js";
 import { entriesOf } from "./entries.js";
 import { button, number, tableRow } from "./table.js";
-import { counted, dateAndTime, isIncome, movement, unreadWords, words } from "./wording.js";
+import { dateAndTime, unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./entries.js").Update} Update */
 
 const PAGE = 50;

@@ -4,7 +4,7 @@ import { grouped } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
 import { dateAndTime, failureWords, unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 
 /** @typedef {import("../tallywire-client.js").Hold} Hold */
 

@@ -5,7 +5,7 @@ import { element, one, show, write } from "../parts/elements.js";
 import { Refusal } from "../parts/requests.js";
 import { failureWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {{path: string, label: string, done: string, role?: "superadmin", fields: string[]}} Operation */
 
 /** @type {Record<string, Operation>} */

@@ -4,12 +4,13 @@ import { grouped } from "../parts/amounts.js";
 import { chart } from "../parts/chart.js";
 import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
 import { sparkline } from "../parts/sparkline.js";
+import { clockTime, counted } from "../parts/wording.js";
 import { decimalText } from "../tallywire-client.js";
 import { Rates } from "./rates.js";
 import { Totals, differences } from "./totals.js";
-import { clockTime, counted, unreadWords } from "./wording.js";
+import { unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./totals.js").Total} Total */
 
 const SECONDS = 300;

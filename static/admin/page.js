@@ -3,20 +3,20 @@
 import { ConnectionLight } from "../parts/connection-light.js";
 import { element, one, show, write } from "../parts/elements.js";
 import { Identity, claimsOf } from "../parts/identity.js";
+import { may } from "../parts/roles.js";
+import { Session } from "../parts/session.js";
 import { Connections } from "./connections.js";
 import { Details } from "./details.js";
 import { Overview } from "./overview.js";
 import { Proof } from "./proof.js";
-import { may } from "./roles.js";
 import { Service } from "./service.js";
-import { Session } from "./session.js";
 import { Stream } from "./stream.js";
 import { suggest } from "./suggestions.js";
 import { UserPage } from "./user-page.js";
 import { userAddress, viewOf } from "./views.js";
 
 /** @typedef {import("./views.js").View} View */
-/** @typedef {import("./roles.js").Role} Role */
+/** @typedef {import("../parts/roles.js").Role} Role */
 
 /** @type {View} */
 let shown = viewOf(location.hash);
@@ -81,7 +81,8 @@ function tell(text) {
  */
 function start(user, role) {
   session?.end();
-  session = new Session(new Identity(user, role, () => input("token").value.trim()));
+  const identity = new Identity(user, role, () => input("token").value.trim());
+  session = new Session(identity, ["monitor"]);
   const started = session;
   history.replaceState(null, "", `?${new URLSearchParams({ user, role })}${location.hash}`);
   drawRole();

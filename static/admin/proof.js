@@ -2,12 +2,13 @@
 
 import { grouped } from "../parts/amounts.js";
 import { element, show, write } from "../parts/elements.js";
+import { capital, counted } from "../parts/wording.js";
 import { confirmed } from "./confirm.js";
 import { Polling } from "./polling.js";
 import { number, tableRow } from "./table.js";
-import { capital, counted, dateAndTime, failureWords, unreadWords } from "./wording.js";
+import { dateAndTime, failureWords, unreadWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 
 /**
  * @typedef {object} Verification

@@ -2,12 +2,13 @@
 
 import { grouped } from "../parts/amounts.js";
 import { element, show, write } from "../parts/elements.js";
+import { clockTime, counted } from "../parts/wording.js";
 import { confirmed } from "./confirm.js";
 import { Polling } from "./polling.js";
 import { number, tableRow } from "./table.js";
-import { clockTime, counted, dateAndTime, failureWords } from "./wording.js";
+import { dateAndTime, failureWords } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {"good" | "warn" | "bad"} Tone */
 /** @typedef {{name: string, tone: Tone, words: string}} Check */
 

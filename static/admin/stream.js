@@ -4,11 +4,11 @@ import { grouped } from "../parts/amounts.js";
 import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
+import { clockTime, counted, isIncome, movement, words } from "../parts/wording.js";
 import { TallywireClient } from "../tallywire-client.js";
 import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, wordsSought } from "./entries.js";
-import { clockTime, counted, isIncome, movement, words } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./entries.js").Entry} Entry */
 /** @typedef {import("./entries.js").Filter} Filter */
 /** @typedef {import("./entries.js").Update} Update */

@@ -1,8 +1,8 @@
-/** What fields offer: the ledger's books and assets, and the types of changes. */
+/** What the filters offer. */
 
-import { element } from "../parts/elements.js";
+import { offer, offerBooksAndAssets } from "../parts/suggestions.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 
 const TYPES = [
   "deposit", "withdrawal", "transfer", "charge", "shared_charge", "recharge", "payment", "adjustment",
@@ -10,24 +10,8 @@ const TYPES = [
   "account_opened", "account_changed", "repair", "reversal",
 ];
 
-/**
- * @param {string} list id of a datalist
- * @param {string[]} values
- */
-function offer(list, values) {
-  element(list).replaceChildren(...values.map((value) => new Option("", value)));
-}
-
 /** @param {Session} session */
-export async function suggest(session) {
+export function suggest(session) {
   offer("known-types", TYPES);
-  try {
-    const [books, assets] = await Promise.all([
-      session.requests.get("/v1/books?limit=1000"), session.requests.get("/v1/assets?limit=1000"),
-    ]);
-    offer("known-books", books.items.map((/** @type {{name: string}} */ { name }) => name));
-    offer("known-assets", assets.items.map((/** @type {{code: string}} */ { code }) => code));
-  } catch {
-    // The fields take anything, also without suggestions.
-  }
+  offerBooksAndAssets(session.requests);
 }

@@ -8,7 +8,7 @@ import { History } from "./history.js";
 import { Holds } from "./holds.js";
 import { Operations } from "./operations.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./entries.js").Update} Update */
 
 export class UserPage {

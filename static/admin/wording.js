@@ -1,45 +1,13 @@
 /** Words for what the monitor shows. */
 
-import { grouped, isZero, signed } from "../parts/amounts.js";
 import { NoAnswer, Refusal } from "../parts/requests.js";
-
-/** @param {string} type a change type */
-export const words = (type) => type.replaceAll("_", " ");
-
-/** @param {string} text */
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-
-/** @param {string | number | Date} when */
-export const clockTime = (when) => new Date(when).toLocaleTimeString(undefined, { hour12: false });
+import { capital } from "../parts/wording.js";
 
 /**
  * In this machine's time, as "2026-11-21 19:08:48".
  * @param {string | number | Date} when
  */
 export const dateAndTime = (when) => new Date(when).toLocaleString("sv-SE");
-
-/**
- * @param {number} count
- * @param {string} what
- */
-export const counted = (count, what) => (
-  `${grouped(String(count))} ${what}${count === 1 ? "" : "s"}`
-);
-
-/**
- * The amount of a change as a row shows it: what was held where no money moved.
- * @param {{amount: string, held_change: string}} change
- */
-export function movement({ amount, held_change: heldChange }) {
-  if (!isZero(amount)) return signed(amount);
-  return isZero(heldChange) ? "" : `held ${signed(heldChange)}`;
-}
-
-/**
- * Whether a change made a balance more: a hold, placed or voided, does not.
- * @param {{amount: string}} change
- */
-export const isIncome = ({ amount }) => !isZero(amount) && !amount.startsWith("-");
 
 /** @param {string} text */
 const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);

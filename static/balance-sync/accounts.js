@@ -3,11 +3,11 @@
 import { grouped, signed } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
 import { sparkline } from "../parts/sparkline.js";
+import { clockTime, movement, words } from "../parts/wording.js";
 import { minorUnits } from "../tallywire-client.js";
 import { Courses } from "./courses.js";
-import { clockTime, movement, words } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("../tallywire-client.js").Account} Account */
 /** @typedef {import("../tallywire-client.js").Change} Change */
 /** @typedef {import("../tallywire-client.js").Update} Update */
@@ -142,9 +142,8 @@ export class Accounts {
   #lastChange(name) {
     const last = this.#last.get(name);
     if (!last) return "No change yet";
-    const { amount = "" } = movement(last.change);
     const alert = last.change.alert ? `, ${words(last.change.alert)}` : "";
-    return `${amount} ${words(last.type)}, ${clockTime(last.at)}${alert}`.trim();
+    return `${movement(last.change)} ${words(last.type)}, ${clockTime(last.at)}${alert}`.trim();
   }
 
   /** @param {ReadonlyMap<string, Account>} known */

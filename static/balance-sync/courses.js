@@ -3,7 +3,7 @@
 import { grouped } from "../parts/amounts.js";
 import { minorUnits } from "../tallywire-client.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("../tallywire-client.js").Update} Update */
 /** @typedef {{position: number, units: bigint, label: string}} Value */
 

@@ -4,7 +4,7 @@ import { grouped } from "../parts/amounts.js";
 import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Refusal } from "../parts/requests.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {import("../tallywire-client.js").Hold} Hold */
 

@@ -5,9 +5,10 @@ import { statusWords } from "../parts/connection-light.js";
 import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
-import { capital, clockTime, count, fillRow, movement, noticed, stillHeld, words } from "./wording.js";
+import { capital, clockTime, counted, words } from "../parts/wording.js";
+import { fillRow, moved, noticed, stillHeld } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./wording.js").Row} Row */
 /** @typedef {import("../tallywire-client.js").Update} Update */
 /** @typedef {Row & {kind: string, time: Date, data?: unknown}} Entry */
@@ -135,7 +136,7 @@ export class Log {
     }
     for (const change of changes) {
       this.note("update", `${capital(words(type))} ${change.book} ${change.asset}`, {
-        ...movement(change),
+        ...moved(change),
         about: [...about, `balance ${grouped(change.balance)}`, ...noticed(change)].join(" · "),
         position,
         data: update,
@@ -183,7 +184,7 @@ export class Log {
     ));
     try {
       await navigator.clipboard.writeText(lines.join("\n"));
-      write(element("copied"), `${count(lines.length, "line")} copied`);
+      write(element("copied"), `${counted(lines.length, "line")} copied`);
     } catch {
       write(element("copied"), "This browser does not let the page copy");
     }

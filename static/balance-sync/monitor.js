@@ -3,10 +3,11 @@
 import { grouped } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, show, write } from "../parts/elements.js";
 import { Rows } from "../parts/rows.js";
+import { clockTime, counted, words } from "../parts/wording.js";
 import { decimalText, minorUnits } from "../tallywire-client.js";
-import { clockTime, count, fillRow, movement, words } from "./wording.js";
+import { fillRow, moved } from "./wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./wording.js").Row} Row */
 /** @typedef {import("../tallywire-client.js").AdminUpdate} AdminUpdate */
 /** @typedef {import("../tallywire-client.js").MonitorInit["totals"][number]} Total */
@@ -39,7 +40,7 @@ export class Monitor {
       const { users, connections } = connected;
       write(
         element("connected"),
-        `${count(users, "user")}, ${count(connections, "connection")} at ${clockTime(new Date())}`,
+        `${counted(users, "user")}, ${counted(connections, "connection")} at ${clockTime(new Date())}`,
       );
       this.#changes.clear();
       for (const update of [...recent].reverse()) this.#addRows(update);
@@ -65,7 +66,7 @@ export class Monitor {
     for (const change of update.changes) {
       this.#changes.add({
         what: `${subject} ${change.book} ${change.asset}`,
-        ...movement(change),
+        ...moved(change),
         about: [...about, `balance ${grouped(change.balance)}`].filter(Boolean).join(" · "),
         position,
       });

@@ -4,9 +4,10 @@ import { grouped } from "../parts/amounts.js";
 import { element, one, show, write } from "../parts/elements.js";
 import { NoToken } from "../parts/identity.js";
 import { Refusal } from "../parts/requests.js";
-import { capital } from "./wording.js";
+import { offerBooksAndAssets } from "../parts/suggestions.js";
+import { capital } from "../parts/wording.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {{operation: string, path: string, body: Record<string, any>}} Asked */
 
@@ -98,7 +99,7 @@ export class Operations {
     this.#clearErrors();
     show(element("result"), false);
     this.#draw();
-    this.#suggest(session);
+    offerBooksAndAssets(session.requests);
   }
 
   #draw() {
@@ -283,28 +284,6 @@ export class Operations {
     this.log.note("request", `${capital(operation)}: no answer`, {
       about: error.message, tone: "bad",
     });
-  }
-
-  /**
-   * Offers the server's assets and books; the fields take anything, so its refusals can be seen.
-   * @param {Session} session
-   */
-  async #suggest(session) {
-    try {
-      for (const [path, list, name] of [
-        ["/v1/assets", "known-assets", "code"],
-        ["/v1/books", "known-books", "name"],
-      ]) {
-        const { items } = await session.requests.get(path);
-        element(list).replaceChildren(...items.map((/** @type {any} */ item) => {
-          const option = document.createElement("option");
-          option.value = item[name];
-          return option;
-        }));
-      }
-    } catch {
-      // The fields work without suggestions.
-    }
   }
 }
 

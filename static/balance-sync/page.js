@@ -3,12 +3,12 @@
 import { ConnectionLight } from "../parts/connection-light.js";
 import { element, show, write } from "../parts/elements.js";
 import { Identity, claimsOf } from "../parts/identity.js";
+import { Session } from "../parts/session.js";
 import { Accounts } from "./accounts.js";
 import { Holds } from "./holds.js";
 import { Log } from "./log.js";
 import { Monitor } from "./monitor.js";
 import { Operations } from "./operations.js";
-import { Session } from "./session.js";
 import { drawBadge } from "./tab-badge.js";
 import { TrialPanel } from "./trial-panel.js";
 
@@ -28,7 +28,7 @@ function start(user, superadmin) {
   session?.end();
   const pasted = () => element("token", HTMLInputElement).value.trim();
   const identity = new Identity(user, superadmin ? "superadmin" : "user", pasted);
-  session = new Session(identity);
+  session = new Session(identity, superadmin ? ["balances", "monitor"] : ["balances"]);
   show(element("superadmin-banner"), superadmin);
   drawBadge(identity);
   const query = new URLSearchParams(location.search);

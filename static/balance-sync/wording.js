@@ -1,7 +1,8 @@
 /** Changes of balances in words, as cards, log and monitor tell them. */
 
-import { grouped, isZero, signed } from "../parts/amounts.js";
+import { grouped } from "../parts/amounts.js";
 import { one, write } from "../parts/elements.js";
+import { isIncome, movement, words } from "../parts/wording.js";
 
 /** @typedef {import("../tallywire-client.js").Change} Change */
 /** @typedef {import("../tallywire-client.js").Hold} Hold */
@@ -32,33 +33,15 @@ export function fillRow(node, { what, amount = "", about, tone, kind, position }
   }
 }
 
-/** @param {string} type a change type */
-export const words = (type) => type.replaceAll("_", " ");
-
-/** @param {string} text */
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-
-/** @param {string | number | Date} when */
-export const clockTime = (when) => new Date(when).toLocaleTimeString(undefined, { hour12: false });
-
 /**
- * "1 line", "2 lines".
- * @param {number} n
- * @param {string} what
+ * The amount of a change and its colour, for a row.
+ * @param {Change} change
+ * @returns {Pick<Row, "amount" | "tone">}
  */
-export const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
-
-/**
- * The amount of a change as a row shows it: what was held where no money moved.
- * @param {Pick<Change, "amount" | "held_change">} change
- * @returns {{amount?: string, tone?: "good"}}
- */
-export function movement({ amount, held_change: heldChange }) {
-  if (!isZero(amount)) {
-    return { amount: signed(amount), ...(!amount.startsWith("-") && { tone: "good" }) };
-  }
-  return isZero(heldChange) ? {} : { amount: `held ${signed(heldChange)}` };
-}
+export const moved = (change) => ({
+  amount: movement(change),
+  ...(isIncome(change) && { tone: "good" }),
+});
 
 /**
  * What a change brought about besides its amount.

@@ -1,6 +1,6 @@
 /** Which role may what (contract, section 4): what it may not is not offered. */
 
-/** @typedef {import("../parts/identity.js").Role} Role */
+/** @typedef {import("./identity.js").Role} Role */
 
 /** @type {Role[]} from the least to the most */
 const ROLES = ["user", "auditor", "admin", "superadmin"];

@@ -1,31 +1,35 @@
-/** One operator at work on this page: what they may, their requests, their client. */
+/** One identity at work on a page: what it may, its requests, its client, and when it ended. */
 
-import { Requests } from "../parts/requests.js";
 import { TallywireClient } from "../tallywire-client.js";
+import { Requests } from "./requests.js";
 import { may } from "./roles.js";
 
-/** @typedef {import("../parts/identity.js").Identity} Identity */
+/** @typedef {import("./identity.js").Identity} Identity */
+/** @typedef {import("./roles.js").Role} Role */
 /** @typedef {import("../tallywire-client.js").ClientEvents} ClientEvents */
 
 export class Session {
   #ending = new AbortController();
 
-  /** @param {Identity} identity */
-  constructor(identity) {
+  /**
+   * @param {Identity} identity
+   * @param {("balances" | "monitor")[]} streams what its client follows
+   */
+  constructor(identity, streams) {
     this.identity = identity;
     this.requests = new Requests(identity);
     this.client = new TallywireClient({
       token: (request) => identity.token(request),
-      streams: ["monitor"],
+      streams,
     });
   }
 
-  /** @param {import("./roles.js").Role} needed */
+  /** @param {Role} needed */
   may(needed) {
     return may(this.identity.role, needed);
   }
 
-  /** Aborted once another operator has taken this one's place. */
+  /** Aborted once another identity has taken this one's place. */
   get ended() {
     return this.#ending.signal;
   }
