@@ -1,6 +1,6 @@
 /** The cards of the shown user's accounts. */
 
-import { grouped, signed } from "../parts/amounts.js";
+import { grouped } from "../parts/amounts.js";
 import { copyOf, element, oncePerFrame, one, show, write } from "../parts/elements.js";
 import { sparkline } from "../parts/sparkline.js";
 import { clockTime, movement, words } from "../parts/wording.js";
@@ -11,6 +11,9 @@ import { Courses } from "./courses.js";
 /** @typedef {import("../tallywire-client.js").Account} Account */
 /** @typedef {import("../tallywire-client.js").Change} Change */
 /** @typedef {import("../tallywire-client.js").Update} Update */
+
+/** How large digits of the fraction are written, of the size of whole ones (style.css). */
+const FRACTION_SIZE = 0.62;
 
 /** @type {Record<Account["proof"]["state"], string>} */
 const PROOF_WORDS = {
@@ -121,6 +124,8 @@ export class Accounts {
     const [whole = "", fraction] = grouped(account.balance).split(".");
     put("whole", whole);
     put("fraction", fraction === undefined ? "" : `.${fraction}`);
+    const length = whole.length + FRACTION_SIZE * (fraction?.length ?? 0);
+    one(card, ".balance").style.setProperty("--length", String(length));
     put("available", account.available === null ? "–" : grouped(account.available));
     put("held", grouped(account.held));
     put("seq", String(account.seq));
@@ -141,7 +146,7 @@ export class Accounts {
   /** @param {string} name */
   #lastChange(name) {
     const last = this.#last.get(name);
-    if (!last) return "No change yet";
+    if (!last) return "No change since it was taken over";
     const alert = last.change.alert ? `, ${words(last.change.alert)}` : "";
     return `${movement(last.change)} ${words(last.type)}, ${clockTime(last.at)}${alert}`.trim();
   }
@@ -178,7 +183,7 @@ const announce = (() => {
   return (/** @type {Update} */ { change_type: type, changes }) => {
     if (!changes.length) return;
     pending = `${words(type)}: ${changes.map((change) => (
-      `${signed(change.amount)} ${change.asset} in ${change.book}, balance ${grouped(change.balance)}`
+      `${movement(change) || "nothing moved"} ${change.asset} in ${change.book}, balance ${grouped(change.balance)}`
     )).join("; ")}`;
     if (waiting) return;
     waiting = true;

@@ -65,4 +65,7 @@ element("operate", HTMLInputElement).checked = query.get("operate") === "superad
 if (query.get("user")) {
   start(query.get("user") ?? "", element("operate", HTMLInputElement).checked);
 }
-if (query.get("test") === "run") trial.run();
+if (query.get("test") === "run") {
+  trial.run();
+  element("trial").scrollIntoView();
+}

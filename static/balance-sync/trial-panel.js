@@ -59,7 +59,7 @@ export class TrialPanel {
     show(element("trial-progress"), true);
     element("trial-run", HTMLButtonElement).disabled = true;
     element("trial-progress", HTMLProgressElement).max = results.length;
-    write(element("trial-times"), "");
+    write(element("trial-summary"), "");
     write(element("trial-copied"), "");
     this.#rows = results.map(({ name }) => {
       const row = copyOf("trial-template");
@@ -87,7 +87,7 @@ export class TrialPanel {
     write(one(row, ".look"), look ? `What to look at: ${look}` : "");
     show(one(row, ".why"), Boolean(words));
     element("trial-progress", HTMLProgressElement).value = index;
-    if (state === "running") write(element("trial-summary"), `Step ${index + 1} of ${results.length}: ${name}`);
+    if (state === "running") write(element("trial-times"), `Step ${index + 1} of ${results.length}: ${name}`);
   }
 
   /**

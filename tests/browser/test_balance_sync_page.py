@@ -17,6 +17,13 @@ from .tabs import Posts, Tab, Wire
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MAIN = "main/alice/USDT"
+LINES = """
+(cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return range.getClientRects().length;
+}
+"""
 REFUSED_REQUEST = r"Failed to load resource: the server responded with a status of 422"
 LOST_SERVER = r"WebSocket connection to .* failed|ERR_CONNECTION_REFUSED"
 
@@ -410,11 +417,19 @@ async def test_the_log_can_be_copied_and_cleared(new_tab: NewTab, ledger: Ledger
 
 
 async def test_the_page_fits_the_screen(new_tab: NewTab, ledger: Ledger) -> None:
-    await ledger.deposit("root", "1234567890.123456")
+    user = "Someone" + "x" * 121
+    await ledger.deposit(user, "9000000000000.123456")
     for width in (320, 390, 768, 1440):
         root = await new_tab(viewport={"width": width, "height": 900})
-        await root.watch("root", superadmin=True)
-        await root.expect_balance("main/root/USDT", "1,234,567,890.123456", "snapshot")
+        await root.watch(user, superadmin=True)
+        await root.expect_balance(f"main/{user}/USDT", "9,000,000,000,000.123456", "snapshot")
+        heights = [
+            await root.account(f"main/{user}/USDT").locator(part).evaluate("e => e.clientHeight")
+            for part in (".balance", ".last")
+        ]
+        assert heights[0] < 2 * heights[1], "the amount is on one line"
+        book = root.page.locator('[data-total="main/USDT"] td').first
+        assert await book.evaluate(LINES) == 1, "no word is broken"
         overflow = await root.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, f"{width} px wide"
         await root.page.context.close()
