@@ -2,6 +2,7 @@
 
 export const LOOK = Object.freeze({
   noAnswer: "Is the server running? Look at the terminal or journal that it runs in, and at GET /healthz.",
+  inBetween: "Something between this page and the server answered in its place, as a proxy does that cannot reach it: look at the proxy's log, and whether the server runs where the proxy looks for it.",
   refused: "Look at this call in the browser's network panel and at its line in the server's log; /docs says what each code means.",
   token: "Users of the test get their tokens from POST /dev/token, which is there in development mode only, from this machine; elsewhere paste a superadmin's token at the head of the page, and the users are watched by it.",
   stream: "Look at the frames of /ws in the browser's network panel, at the close code there, and at the server's log; a proxy in between has to pass upgrades on.",
@@ -16,6 +17,26 @@ export const LOOK = Object.freeze({
   /** @param {string} user */
   chain: (user) => `Run \`tallywire verify --user-id ${user}\`: where it finds nothing, the ledger is right, and something between server and page alters messages (a proxy, an extension).`,
 });
+
+/** By a refusal's code, what to look at where that is not the call. @type {Record<string, string>} */
+const LOOK_OF_CODE = {
+  account_inconsistent: "The account's row was changed by something else than the ledger. Run `tallywire verify`, which tells by how much; `tallywire verify --fix` puts it right.",
+  not_allowed: "The token's role may not do this: the test needs development mode, or a superadmin's token at the head of the page.",
+  paused: "An operator paused all changes: `tallywire resume` takes them again.",
+  too_many_requests: "TALLYWIRE_USER_RATE is the limit of changes a second for one user.",
+};
+
+/**
+ * That a call was not to be refused.
+ * @param {string} call
+ * @param {{status: number, code: string, message: string}} refusal
+ */
+export function refused(call, { status, code, message }) {
+  const look = LOOK_OF_CODE[code] ?? LOOK.refused;
+  const failure = new Failure(`${call} to be accepted`, `it was refused with ${status} ${code}: ${message}`, look);
+  failure.isFinal = code in LOOK_OF_CODE && code !== "too_many_requests"; // it would refuse the rest too
+  return failure;
+}
 
 export class Failure extends Error {
   /** Whether nothing that comes after it makes sense. */
@@ -41,9 +62,30 @@ export class NotHere extends Error {}
  * @param {unknown} expected
  * @param {unknown} came
  * @param {string} look at what, where they differ
- * @throws {Failure} where they differ as JSON
+ * @throws {Failure} where they differ as JSON; of objects it names only what differs
  */
 export function same(what, expected, came, look) {
-  const [left, right] = [JSON.stringify(expected), JSON.stringify(came)];
-  if (left !== right) throw new Failure(`${what} ${left}`, `it is ${right}`, look);
+  if (JSON.stringify(expected) === JSON.stringify(came)) return;
+  const [left, right] = [leaves(expected), leaves(came)];
+  const differing = [...new Set([...left.keys(), ...right.keys()])]
+    .filter((path) => left.get(path) !== right.get(path));
+  /** @param {Map<string, string>} found */
+  const words = (found) => (
+    differing.map((path) => `${path} ${found.get(path) ?? "absent"}`.trim()).join(", ")
+  );
+  throw new Failure(`${what} ${words(left)}`, `it is ${words(right)}`, look);
+}
+
+/**
+ * What a value consists of, as JSON, by path; a list without objects is one.
+ * @param {any} value
+ * @param {string} [path]
+ * @returns {Map<string, string>}
+ */
+function leaves(value, path = "") {
+  const isList = Array.isArray(value) && !value.some((each) => each instanceof Object);
+  if (!(value instanceof Object) || isList) return new Map([[path, JSON.stringify(value)]]);
+  return new Map(Object.entries(value).flatMap(([name, each]) => (
+    [...leaves(each, path ? `${path}.${name}` : name)]
+  )));
 }

@@ -105,11 +105,16 @@ export class Screen {
    * @param {number} position
    */
   async shows(position) {
-    return this.until(
-      () => this.seen.find(({ update }) => update.position === position),
-      `position ${position} on the screen of ${this.user}`,
-      LOOK.notShown,
-    );
+    try {
+      return await this.until(
+        () => this.seen.find(({ update }) => update.position === position),
+        `position ${position} on the screen of ${this.user}`,
+        LOOK.notShown,
+      );
+    } catch (error) {
+      if (error instanceof Failure) error.isFinal = true; // a screen with a hole proves nothing
+      throw error;
+    }
   }
 
   /**

@@ -2,7 +2,8 @@
 
 import { Identity, NoToken, claimsOf } from "../parts/identity.js";
 import { NoAnswer, Refusal, Requests, newKey } from "../parts/requests.js";
-import { Failure, LOOK, NotHere, same } from "./trial-failures.js";
+import { capital } from "../parts/wording.js";
+import { Failure, LOOK, NotHere, refused, same } from "./trial-failures.js";
 import { Screen, WatchedScreen } from "./trial-screen.js";
 
 /** @typedef {import("./trial-steps.js").Step} Step */
@@ -162,7 +163,7 @@ export class Trial {
   /** The transaction that a step booked. @param {string} step */
   booked = (step) => {
     const id = this.#booked.get(step);
-    if (!id) throw new Failure(`a transaction of “${step}”`, "that step did not book one", "Look at that step.");
+    if (!id) throw new NotHere(`It needs what “${step}” books, and that step booked nothing.`);
     return id;
   };
 
@@ -207,7 +208,7 @@ export class Trial {
       return { outcome, replayed, askedAt, answeredAt: performance.now() };
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      throw new Failure(`POST ${path} to be accepted`, `it was refused with ${error.status} ${error.code}: ${error.message}`, LOOK.refused);
+      throw refused(`POST ${path}`, error);
     }
   }
 
@@ -254,9 +255,13 @@ export class Trial {
 function explained(error) {
   if (error instanceof Failure) return { words: error.message, look: error.look };
   if (error instanceof Refusal) {
-    return { words: `A call was refused with ${error.status} ${error.code}: ${error.message}.`, look: LOOK.refused };
+    const { message, look } = refused("a call", error);
+    return { words: message, look };
   }
-  if (error instanceof NoToken) return { words: `No token: ${error.message}.`, look: LOOK.token };
-  if (error instanceof NoAnswer) return { words: `${error.message}.`, look: LOOK.noAnswer };
+  if (error instanceof NoToken && !error.retry) return { words: `No token: ${error.message}.`, look: LOOK.token };
+  if (error instanceof NoToken) return { words: `No token: ${error.message}.`, look: LOOK.noAnswer };
+  if (error instanceof NoAnswer) {
+    return { words: `${capital(error.message)}.`, look: error.status ? LOOK.inBetween : LOOK.noAnswer };
+  }
   return { words: `${error.name}: ${error.message}`, look: LOOK.page };
 }

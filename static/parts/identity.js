@@ -72,8 +72,9 @@ export class Identity {
     }
     if (!answer.ok) {
       const { detail, title } = await answer.json().catch(() => ({}));
-      const words = detail ?? title ?? `no token: HTTP ${answer.status}`;
-      throw new NoToken(words, answer.status >= 500);
+      this.mustPaste = answer.status === 403;
+      const words = detail ?? title ?? `HTTP ${answer.status} in place of one`;
+      throw new NoToken(this.mustPaste ? `${words}; paste a token` : words, answer.status >= 500);
     }
     this.#token = (await answer.json()).token;
     return this.#token;

@@ -47,10 +47,14 @@ export class Refusal extends Error {
 
 /** No answer came, or none that the server gave: a change may have been booked or not. */
 export class NoAnswer extends Error {
-  /** @param {string} message */
-  constructor(message) {
+  /**
+   * @param {string} message
+   * @param {number | null} [status] of an answer that was not the server's
+   */
+  constructor(message, status = null) {
     super(message);
     this.name = "NoAnswer";
+    this.status = status;
   }
 }
 
@@ -61,7 +65,7 @@ export function newKey() {
 }
 
 /** @param {Response} answer */
-const unreadable = (answer) => new NoAnswer(`HTTP ${answer.status} without an answer of the server`);
+const unreadable = (answer) => new NoAnswer(`HTTP ${answer.status} without an answer of the server`, answer.status);
 
 export class Requests {
   /** By path, the request that has had no good answer yet: sent again, it has the same key.

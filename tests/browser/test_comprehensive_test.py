@@ -49,6 +49,11 @@ async def test_every_step_passes_twice_and_leaves_the_totals_as_they_were(
     await expect(summary).to_have_role("status")
     times = tab.page.locator("#trial-times")
     await expect(times).to_have_text(re.compile(r"^Request to answer: median \d+\.\d ms"))
+    assert await tab.page.evaluate("scrollY") > 0
+    await tab.page.set_viewport_size({"width": 390, "height": 800})
+    assert await tab.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    named = await tab.page.locator("#trial-table .name").first.evaluate("cell => cell.offsetWidth")
+    assert named > 300
     timed = tab.page.locator("#trial-table .screen").filter(has_text=re.compile("ms"))
     assert await timed.count() >= 17
 
@@ -153,34 +158,68 @@ async def test_a_server_that_refuses_or_gives_no_answer_is_told_in_words(
     new_shared_tab: NewTab,
 ) -> None:
     tab = await new_shared_tab()
-    tab.excuse(r"Failed to load resource: .*(503|ERR_CONNECTION_REFUSED)")
+    tab.excuse(r"Failed to load resource: .*(409|502|503|ERR_CONNECTION_REFUSED)")
 
-    async def pause(route: Route) -> None:
-        problem = {
-            "title": "Paused",
-            "status": 503,
-            "detail": "changes are paused",
-            "code": "paused",
-        }
+    async def refuse(route: Route) -> None:
+        problem = {"status": 503, "detail": "too many changes wait", "code": "overloaded"}
         await route.fulfill(status=503, json=problem)
+
+    async def stand_in(route: Route) -> None:
+        await route.fulfill(status=502, content_type="text/html", body="<h1>Bad gateway</h1>")
+
+    async def inconsistent(route: Route) -> None:
+        problem = {"status": 409, "detail": "…", "code": "account_inconsistent"}
+        await route.fulfill(status=409, json=problem)
 
     async def drop(route: Route) -> None:
         await route.abort("connectionrefused")
 
-    await tab.page.route("**/v1/recharges", pause)
+    await tab.page.route("**/v1/recharges", refuse)
+    await tab.page.route("**/v1/charges", stand_in)
     await tab.page.route("**/v1/holds", drop)
     await run(tab, until="failed")
     told = {
         await row.locator(".name").inner_text(): await row.locator(".why").inner_text()
         for row in await tab.page.locator("#trial-table [data-state=failed]").all()
     }
-    assert "POST /v1/recharges to be accepted; it was refused with 503 paused" in told["Recharge"]
+    assert "POST /v1/recharges to be accepted; it was refused with 503 over" in told["Recharge"]
     assert "its line in the server's log" in told["Recharge"]
     assert re.search("No answer from .*: the server is down", told["Hold placed"], re.IGNORECASE)
     assert "Is the server running?" in told["Hold placed"]
-    assert "that step did not book one" in told["The rest of the hold voided"]
-    assert len(told) == 4
+    assert "look at the proxy's log" in told["Charge"]
+    assert len(told) == 3
+    assert await steps(tab, "left out") == [
+        "Reversal of the charge",
+        "Hold confirmed in part, to the other user",
+        "The rest of the hold voided",
+    ]
     assert "Every digest, from the first entry on" in await steps(tab, "passed")
+
+    await tab.page.route("**/v1/withdrawals", inconsistent)
+    await run(tab, until="failed")
+    _, why, look = await failure(tab)
+    assert "409 account_inconsistent" in why
+    assert "tallywire verify --fix" in look
+    assert len(await steps(tab, "left out")) == STEPS - 3
+
+
+DIFFER = """
+async () => {
+  const { same } = await import("/static/balance-sync/trial-failures.js");
+  try {
+    same("it to be", [{ a: 1, b: [1, 2], c: { d: "x" } }], [{ a: 1, b: [1], c: {} }], "");
+  } catch (error) {
+    return error.message;
+  }
+}
+"""
+
+
+async def test_of_what_differs_only_that_is_told(new_shared_tab: NewTab) -> None:
+    tab = await new_shared_tab()
+    await tab.page.goto(f"{tab.base_url}{PAGE}")
+    told = await tab.page.evaluate(DIFFER)
+    assert told == 'Expected it to be 0.b [1,2], 0.c.d "x"; it is 0.b [1], 0.c.d absent.'
 
 
 async def test_a_pasted_superadmins_token_watches_the_users(
