@@ -142,10 +142,11 @@ export class Stream {
     const [session, filter] = [this.#session, this.#filter];
     if (!session) return;
     const found = await newestThatPass(session, filter);
-    if (session !== this.#session || filter !== this.#filter || this.rows.isStill) return;
-    const oldest = this.#kept.at(this.#kept.length - 1)?.update.position ?? Infinity;
+    if (session !== this.#session || filter !== this.#filter || this.rows.isRead) return;
+    const { entries } = this.rows;
+    const oldest = entries.at(-1)?.update.position ?? Infinity;
     const older = found.filter(({ position }) => position < oldest).flatMap(entriesOf);
-    this.rows.replace([...this.#kept, ...older].filter((entry) => this.#wanted(entry)));
+    this.rows.replace([...entries, ...older.filter((entry) => this.#wanted(entry))]);
   }
 
   /** Takes over what the form says. */

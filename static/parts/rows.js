@@ -118,6 +118,11 @@ export class Rows {
     return this.#still !== null;
   }
 
+  /** Whether somebody reads below the top, or has a row chosen. */
+  get isRead() {
+    return this.#top > 0 || this.#chosen >= 0;
+  }
+
   get paused() {
     return this.#paused;
   }
@@ -161,7 +166,7 @@ export class Rows {
 
   /** Stands still or follows, as it is read. */
   #settle() {
-    const still = this.#paused || this.#top > 0 || this.#chosen >= 0;
+    const still = this.#paused || this.isRead;
     if (still && !this.#still) {
       this.#still = [...this.#newest];
       this.#seen = this.#newest.added;

@@ -80,6 +80,11 @@ async def test_the_stream_is_filtered_searched_and_paused_and_its_totals_are_the
         await shared_ledger.deposit("mona", "9")
     await expect(page.locator("#still-words")).to_have_text("Paused: 3 newer.")
     assert (await _amounts(page))[0] == "+7.500000"
+    await _filter(page, user_id="mona", min_amount="2.5")  # also then, older ones are looked for
+    await expect(page.locator("#changes .row .amount")).to_have_text(
+        ["+9.000000"] * 3 + ["+7.500000", "+3.000000"]
+    )
+    await page.get_by_role("button", name="Clear").click()
     await page.get_by_role("button", name="Check").click()
     await expect(page.locator("#checked")).to_have_text(re.compile("^Equal to the ledger"))
     await page.get_by_role("button", name="Go on").click()
