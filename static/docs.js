@@ -84,7 +84,7 @@ function descriptionOf(schema) {
 /** @param {string} name @param {Schema} schema @param {boolean} required */
 function fieldRow(name, schema, required) {
   return element("tr", {},
-    element("td", {}, element("code", {}, name), required ? "" : " ?"),
+    element("td", {}, element("code", {}, name), required ? "" : element("span", { class: "muted" }, " optional")),
     element("td", {}, element("code", {}, typeName(schema))),
     element("td", {}, ...prose(descriptionOf(schema))));
 }
@@ -172,8 +172,17 @@ function closes(codes) {
     element("h3", {}, "Close codes"), table("What a client does then", rows));
 }
 
+/** A heading with links to its sections, and these. @param {string} title @param {HTMLElement[]} sections */
+function chapter(title, sections) {
+  const links = sections.map((section) => element("li", {},
+    element("a", { href: `#${section.id}` }, one(section, "h3").textContent ?? "")));
+  return [element("h2", {}, title),
+    element("nav", { "aria-label": title }, element("ul", { class: "index" }, ...links)), ...sections];
+}
+
 /** @param {OpenApi} openapi @param {AsyncApi} asyncapi */
 function show(openapi, asyncapi) {
+  /** @type {HTMLElement[]} */
   const parts = [];
   for (const [path, operations] of Object.entries(openapi.paths)) {
     for (const method of METHODS) {
@@ -185,8 +194,9 @@ function show(openapi, asyncapi) {
   const schemas = Object.entries(objects).filter(([name]) => !said.has(name))
     .map(([name, schema]) => schemaSection(name, schema));
   target.replaceChildren(
-    element("h2", {}, "Calls"), ...parts,
-    element("h2", {}, "Live messages"), ...messages(asyncapi), element("h2", {}, "Objects"), ...schemas);
+    ...chapter("Calls", parts), ...chapter("Live messages", messages(asyncapi)),
+    ...chapter("Objects", schemas));
+  document.getElementById(location.hash.slice(1))?.scrollIntoView(); // it was not there before
 }
 
 /** @param {string} address */

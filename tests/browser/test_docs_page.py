@@ -25,6 +25,10 @@ async def test_every_call_is_shown_and_nothing_is_refused_by_the_page_policy(
     shown = await page.locator("section h3 code").all_inner_texts()
     served = [f"{route.method} {route.path}" for route in ROUTES if not route.development]
     assert sorted(text for text in shown if " " in text) == sorted(served)
+    links = page.get_by_role("navigation", name="Calls").get_by_role("link")
+    assert sorted(await links.all_inner_texts()) == sorted(served)
+    await links.filter(has_text="POST /v1/transfers").click()
+    await expect(page.locator("#post_transfers")).to_be_in_viewport()
     messages = {type_of(form) for form in (*INCOMING, *OUTGOING)}
     assert messages <= set(shown)
     await expect(page.locator("#message-balance_update")).to_contain_text("changes")
