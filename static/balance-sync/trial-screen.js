@@ -1,5 +1,6 @@
 /** A screen of the comprehensive test: a client of its own, and all that it heard and when. */
 
+import { advice } from "../parts/connection-light.js";
 import { FIRST_DIGEST, TallywireClient, entryDigest } from "../tallywire-client.js";
 import { Failure, LOOK } from "./trial-failures.js";
 
@@ -133,7 +134,7 @@ export class Screen {
       const found = met();
       if (found) return /** @type {NonNullable<Exclude<T, false>>} */ (found);
       const { state, words } = this.client.status;
-      if (state === "stopped") throw new Failure(expected, `the client stopped: ${words}`, LOOK.stopped);
+      if (state === "stopped") throw new Failure(expected, `the client stopped: ${words}`, advice(this.client.status) || LOOK.stopped);
       if (deadline.aborted) throw new Failure(expected, await this.#came(), look);
       await this.#next(deadline);
     }

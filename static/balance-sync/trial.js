@@ -53,7 +53,9 @@ export class Trial {
     this.watched = pasted !== "";
     const run = newKey().slice(0, 8);
     this.users = { ann: `test-ann-${run}`, ben: `test-ben-${run}` };
-    const operator = new Identity(claimsOf(pasted)?.user ?? `test-operator-${run}`, "superadmin", () => pasted);
+    const claims = claimsOf(pasted);
+    this.role = claims?.role;
+    const operator = new Identity(claims?.user ?? `test-operator-${run}`, "superadmin", () => pasted);
     this.identities = this.watched ? { operator, ann: operator, ben: operator } : {
       operator,
       ann: new Identity(this.users.ann, "user"),
@@ -115,6 +117,10 @@ export class Trial {
 
   /** Has every token ready, so that none is waited for while time is taken. */
   async getTokens() {
+    if (this.watched && this.role !== "superadmin") {
+      const came = this.role ? `the pasted one is for the role ${this.role}` : "what was pasted is none";
+      throw new Failure("a superadmin's token", came, LOOK.token);
+    }
     await Promise.all(Object.values(this.identities).map((identity) => identity.token()));
   }
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from .conftest import Ledger, NewTab
 from .tabs import PAGE
@@ -164,3 +164,22 @@ async def test_what_helps_is_told_where_the_client_stops(new_shared_tab: NewTab)
     await alice.expect_state(re.compile("^Reconnecting: the server at .* gives no answer$"))
     await alice.page.unroute("**/dev/token")
     await alice.expect_state("Connected")
+
+
+async def test_where_a_development_token_is_refused_one_can_be_pasted(
+    new_shared_tab: NewTab, shared_ledger: Ledger
+) -> None:
+    """As on a page that was opened by a name of this machine which is not a loopback one."""
+    tab = await new_shared_tab()
+    tab.excuse(r"Failed to load resource: .*403")
+    token = await shared_ledger.token("iris", "user")
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=403, json={"detail": "for this machine only"})
+
+    await tab.page.route("**/dev/token", refuse)
+    await tab.page.goto(f"{tab.base_url}{PAGE}?user=iris")
+    await tab.expect_state("Stopped: for this machine only; paste a token")
+    await tab.page.get_by_label("Token").fill(token)
+    await tab.page.get_by_role("button", name="Connect", exact=True).click()
+    await tab.expect_state("Connected")

@@ -236,6 +236,11 @@ async def test_a_pasted_superadmins_token_watches_the_users(
     assert "paste a superadmin's token" in look
     assert len(await steps(tab, "left out")) == STEPS - 1
 
+    await tab.page.get_by_label("Token").fill(site.token("erin", "auditor"))
+    await tab.page.get_by_role("button", name="Run again").click()
+    reason = tab.page.locator("#trial-table [data-state=failed] .why")
+    await expect(reason).to_contain_text("is for the role auditor")
+
     await tab.page.get_by_label("Token").fill(site.token("erin", "superadmin"))
     await tab.page.get_by_role("button", name="Run again").click()
     await expect(tab.page.locator("#trial")).to_have_attribute("data-state", "passed")
