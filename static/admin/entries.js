@@ -26,7 +26,17 @@ export function entriesOf(update) {
 }
 
 /**
- * The conditions that were typed, in the ledger's spelling; a type may be typed as rows show it.
+ * What was typed for a condition in the ledger's spelling: a type may be typed as rows show it.
+ * @param {string} name
+ * @param {string} text
+ */
+export function spelt(name, text) {
+  if (name === "asset") return text.toUpperCase();
+  return name.endsWith("type") ? text.toLowerCase().replaceAll(/\s+/g, "_") : text;
+}
+
+/**
+ * The conditions that were typed, in the ledger's spelling.
  * @param {Record<string, string>} typed by condition, "" for none
  * @returns {Filter}
  */
@@ -36,9 +46,7 @@ export function filterOf(typed) {
   for (const name of CONDITIONS) {
     const text = (typed[name] ?? "").trim();
     if (!text) continue;
-    if (name === "asset") filter.asset = text.toUpperCase();
-    else if (name === "change_type") filter.change_type = text.toLowerCase().replaceAll(/\s+/g, "_");
-    else filter[name] = text;
+    filter[name] = spelt(name, text);
   }
   return filter;
 }

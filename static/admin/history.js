@@ -3,7 +3,7 @@
 import { grouped } from "../parts/amounts.js";
 import { element, show, write } from "../parts/elements.js";
 import { counted, isIncome, movement, words } from "../parts/wording.js";
-import { entriesOf } from "./entries.js";
+import { entriesOf, spelt } from "./entries.js";
 import { button, number, tableRow } from "./table.js";
 import { dateAndTime, unreadWords } from "./wording.js";
 
@@ -74,7 +74,7 @@ export class History {
     const query = new URLSearchParams({ limit: String(limit) });
     for (const [name, value] of new FormData(this.form)) {
       const text = String(value).trim();
-      if (text) query.set(name, name === "from" || name === "to" ? startOf(text) : text);
+      if (text) query.set(name, name === "from" || name === "to" ? startOf(text) : spelt(name, text));
     }
     return query.toString();
   }

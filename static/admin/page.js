@@ -53,7 +53,8 @@ function drawView() {
     else anchor.removeAttribute("aria-current");
   }
   if (!session) return;
-  userPage.open(shown.user ?? "");
+  // As in the paths of calls, `me` is who asks.
+  userPage.open(shown.user === "me" ? session.identity.user : shown.user ?? "");
   overview.draw();
   for (const { polling } of [connections, proof, service]) polling.now();
   document.title = `${shown.user ?? "Monitor"} · Tallywire`;

@@ -35,7 +35,7 @@ const FEED_BEHIND_MOST = 1000;
 const QUEUE_MOST = 2000;
 
 /** The whole in words. @type {Record<Readiness["status"], {tone: Tone, words: string}>} */
-export const STATUS_WORDS = {
+const STATUS_WORDS = {
   ready: { tone: "good", words: "Ready: everything works." },
   degraded: {
     tone: "warn",

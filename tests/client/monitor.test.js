@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { settingsToSend } from "../../static/admin/account-settings.js";
-import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, wordsSought } from "../../static/admin/entries.js";
+import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, spelt, wordsSought } from "../../static/admin/entries.js";
 import { requestOf } from "../../static/admin/operations.js";
 import { isOfAll, outcomeWords, scopeWords, valueWords } from "../../static/admin/proof.js";
 import { Rates } from "../../static/admin/rates.js";
@@ -68,6 +68,8 @@ test("conditions may be typed as they are read", () => {
     filterOf({ user_id: " Ann ", book: "", asset: "btc", change_type: "Hold placed", min_amount: "5", search: "x" }),
     { user_id: "Ann", asset: "BTC", change_type: "hold_placed", min_amount: "5" },
   );
+  assert.equal(spelt("type", "Hold voided"), "hold_voided");
+  assert.equal(spelt("reference", "Order 7"), "Order 7");
 });
 
 test("a search finds all of its words anywhere, in whatever case", () => {
