@@ -248,6 +248,17 @@ def _check_opens(file: str) -> None:
         raise DatabaseUnavailable(f"cannot open {file}: {error}") from error
 
 
+class _Connection(sqlite3.Connection):
+    """Gives its locks back when it is closed."""
+
+    def close(self) -> None:
+        # SQLite keeps a closed connection, its transaction too, while there is a cursor that was
+        # not read to its end: of whoever was cancelled, until it happens to be collected.
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 def _sqlite_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
     # The mode is the file's, for good: a file that turns out not to be ours must keep its own.
     mode = ["journal_mode=WAL"] if writes else []
@@ -258,7 +269,7 @@ def _sqlite_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
         max_overflow=0,
         # What is bound may be secret, and an error may be logged.
         hide_parameters=True,
-        connect_args={"timeout": _CONNECT_SECONDS},
+        connect_args={"timeout": _CONNECT_SECONDS, "factory": _Connection},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import text
 from tallywire.ledger.database import Database
@@ -32,3 +33,20 @@ async def test_a_read_that_is_cancelled_ends_as_cancelled(database_url: str) -> 
             await reading
         assert reading.cancelled()
     await database.close()
+
+
+async def test_a_cancelled_write_leaves_no_lock_while_its_cursor_is_not_collected(
+    sqlite_url: str,
+) -> None:
+    """Whoever is cancelled within a statement loses the connection, with a cursor open."""
+    one, other = Database(sqlite_url), Database(sqlite_url)
+    async with one.writer.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await connection.begin()
+        unread = await driver.execute("UPDATE clock SET paused = 1 RETURNING id")
+        await connection.invalidate()
+        async with asyncio.timeout(2), other.write() as free:
+            assert (await free.execute(text("SELECT paused FROM clock"))).scalar_one() == 0
+        del unread
+    await one.close()
+    await other.close()
