@@ -1681,6 +1681,7 @@ export class TallywireClient extends EventTarget {
     } else if (Date.now() - connection.liveSince >= STABLE_AFTER_MS) this.#attempt = 0;
     const isFinal = rule.freshToken ? !this.#tokens.refused() : !rule.retry;
     if (isFinal) return this.#stop(code, words ?? rule.words);
+    if (rule.freshToken) this.#attempt = 0; // the server is there again, and only the token is not
     const restart = connection.restartAfterMs;
     if (restart !== null) return this.#retry(CLOSE_CODES[1012].words, restart);
     return this.#retry(words ?? rule.words, Math.max(rule.atLeastMs ?? 0, afterMs));

@@ -235,6 +235,18 @@ test("a refresh with an old token, or none, waits for the server to say so", asy
   assert.ok(scripted.asked.slice(1).every(({ fresh }) => fresh));
 });
 
+test("however long a server was away, a fresh token does not wait for that again", async () => {
+  await scripted.connecting();
+  for (let attempt = 0; attempt < 4; attempt += 1) {
+    await scripted.peer.end(4008);
+    await scripted.again();
+  }
+  await scripted.peer.end(4001);
+  assert.equal(scripted.waits, 250);
+  await scripted.again();
+  assert.deepEqual(scripted.asked.at(-1), { fresh: true });
+});
+
 test("a fresh token is still wanted where the wait for it was cut short", async () => {
   const peer = await scripted.connected(journal.init());
   await peer.end(4001);
