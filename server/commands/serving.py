@@ -91,7 +91,7 @@ def _announce(app: Starlette, settings: Settings, url: str) -> None:
     click.echo(
         f"Tallywire serves {url}\n"
         "Development mode: no TALLYWIRE_SECRET is set, so anyone on this machine is anyone.\n"
-        f"Open {url}/ and watch alice's balance move:\n\n"
+        f"Open {url}/, choose alice and watch her balance move:\n\n"
         f"curl -sS {url}/v1/deposits -H 'Content-Type: application/json'"
         f" -H 'Authorization: Bearer {token}' -d '{deposit}'\n"
     )
