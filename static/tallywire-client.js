@@ -327,12 +327,14 @@ class TransportChoice {
   /** When WebSocket is to be tried again, milliseconds since 1970. */
   returnAt = 0;
   #failures = 0;
+  #onlySse = false;
   #returnAfterMs = RETURN_FIRST_MS;
 
   /** @param {TransportName} name it became live */
   worked(name) {
     this.next = name;
     this.#failures = 0;
+    this.#onlySse = name === "sse";
     if (name === "websocket") this.#returnAfterMs = RETURN_FIRST_MS;
   }
 
@@ -341,8 +343,10 @@ class TransportChoice {
    * @param {number} now
    */
   failed(name, now) {
-    // Where SSE fails too, the server is away, and nothing was learnt about WebSockets.
-    this.#failures = name === "websocket" ? this.#failures + 1 : 0;
+    // Where SSE fails too, the server is away, and nothing was learnt about WebSockets; what SSE
+    // has shown before still holds, so that the two then take turns.
+    const afterSse = this.#onlySse ? FALLBACK_AFTER - 1 : 0;
+    this.#failures = name === "websocket" ? this.#failures + 1 : afterSse;
     this.next = this.#failures >= FALLBACK_AFTER ? "sse" : "websocket";
     this.returnAt = now + this.#returnAfterMs;
   }
@@ -409,6 +413,9 @@ export class EventStreamParser {
   }
 }
 
+/** Why the server closes when no `connect` came: the network held up the one that was sent. */
+const NO_CONNECT = "no connect in time";
+
 /** @type {Transport} */
 export function openWebSocket(address, hello, handlers) {
   const socket = new WebSocket(address, "tallywire.v1");
@@ -416,7 +423,9 @@ export function openWebSocket(address, hello, handlers) {
     socket.send(JSON.stringify({ type: "connect", ...hello() }));
   });
   socket.addEventListener("message", (event) => handlers.received(event.data));
-  socket.addEventListener("close", ({ code }) => handlers.closed({ code }));
+  socket.addEventListener("close", ({ code, reason }) => {
+    handlers.closed({ code: reason === NO_CONNECT ? LOST_CODE : code });
+  });
   return {
     send: (message) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));

@@ -157,7 +157,7 @@ class Session:
             return
         if self.request is None:
             if now >= self._connect_by:
-                self.close(self._refused or closes.BAD_CONNECT.because("no connect in time"))
+                self.close(self._refused or closes.NO_CONNECT)
         elif now >= self._next_heartbeat:
             self._next_heartbeat = now + self._limits.heartbeat_every
             self.heartbeat()

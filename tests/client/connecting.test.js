@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
-import { CLOSE_CODES, reconnectDelay } from "../../static/tallywire-client.js";
+import { CLOSE_CODES, openWebSocket, reconnectDelay } from "../../static/tallywire-client.js";
 import { Journal } from "./journal.js";
 import { Scripted, pass, settled, sleep, takeTime, tokenFor } from "./scripted.js";
 
@@ -426,6 +426,25 @@ test("on SSE a loss is made good on SSE, and a refusal waits as long as it says"
   assert.equal((await scripted.again()).name, "sse");
 });
 
+test("where only SSE came through before, it has every second try once the server is away", async () => {
+  await (await onSse()).end(1006);
+  const tried = [(await scripted.again()).name];
+  for (let attempt = 0; attempt < 6; attempt += 1) {
+    await scripted.peer.end(1006);
+    tried.push((await scripted.again()).name);
+  }
+  const turns = ["sse", "websocket"];
+  assert.deepEqual(tried, [...turns, ...turns, ...turns, "sse"]);
+  await scripted.peer.end(1006);
+  await (await scripted.again()).tell(journal.resumed(1));
+  const round = [];
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    await scripted.peer.end(1006);
+    round.push((await scripted.again()).name);
+  }
+  assert.deepEqual(round, ["websocket", "websocket", "websocket", "sse", "websocket"]);
+});
+
 /** What a page is told of its life, in the test's hands. */
 function fakePage() {
   const window = new EventTarget();
@@ -580,6 +599,26 @@ test("a client that is closed while it asks for a token opens nothing", async ()
   answer("token");
   await settled();
   assert.equal(other.peers.length, 0);
+});
+
+test("a first message that the network held up is not one that was refused", () => {
+  const { WebSocket } = globalThis;
+  const socket = new EventTarget();
+  globalThis.WebSocket = /** @type {any} */ (class { constructor() { return socket; } });
+  try {
+    /** @type {number[]} */
+    const codes = [];
+    openWebSocket("ws://server.test/ws", () => ({ token: "t", streams: [], mode: "every" }), {
+      received: () => {},
+      closed: ({ code }) => { codes.push(code); },
+    });
+    for (const reason of ["no connect in time", "connected already"]) {
+      socket.dispatchEvent(Object.assign(new Event("close"), { code: 4002, reason }));
+    }
+    assert.deepEqual(codes, [1006, 4002]);
+  } finally {
+    globalThis.WebSocket = WebSocket;
+  }
 });
 
 test("a WebSocket that cannot even be made counts as one that failed", async () => {

@@ -5,10 +5,17 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from tallywire.ws import closes
 
 from .node import HERE, NODE
 
+CLIENT = HERE.parent.parent / "static/tallywire-client.js"
+
 FILES = sorted(file.name for file in HERE.glob("*.test.js"))
+
+
+def test_the_reason_that_the_client_knows_is_the_servers() -> None:
+    assert f'NO_CONNECT = "{closes.NO_CONNECT.reason}"' in CLIENT.read_text()
 
 
 @pytest.mark.parametrize("name", FILES)
