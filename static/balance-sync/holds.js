@@ -1,10 +1,11 @@
-/** The holds of the shown user: a list kept up to date by the stream, and forms to end each. */
+/** The holds of the shown user, until when each lasts, and how it ends. */
 
-import { grouped } from "../parts/amounts.js";
-import { copyOf, element, one, show, write } from "../parts/elements.js";
+import { element, one, show, write } from "../parts/elements.js";
+import { OpenHolds, bodyOf } from "../parts/open-holds.js";
 import { Refusal } from "../parts/requests.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
+/** @typedef {import("../parts/open-holds.js").Step} Step */
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {import("../tallywire-client.js").Hold} Hold */
 
@@ -40,12 +41,13 @@ export function expiryWords(expiresAt, now) {
 }
 
 export class Holds {
-  /** @type {Map<string, Hold>} */
-  #holds = new Map();
-  /** @type {Map<string, HTMLElement>} */
-  #rows = new Map();
-  /** What the stream told since the holds were asked for. @type {Map<string, Hold> | null} */
-  #since = null;
+  #holds = new OpenHolds({
+    list: element("holds"),
+    title: element("holds-title"),
+    template: "hold-template",
+    draw: (row, hold) => this.#drawOne(row, hold),
+    end: (id, row, step) => this.#end(id, row, step),
+  });
   /** @type {Session | null} */
   #session = null;
   #known = false;
@@ -61,7 +63,6 @@ export class Holds {
   follow(session) {
     this.#session = session;
     this.#holds.clear();
-    this.#since = null;
     this.#known = false;
     show(element("holds-unread"), false);
     this.#draw();
@@ -72,94 +73,34 @@ export class Holds {
     });
   }
 
-  /** Read the open holds; what the stream tells meanwhile is newer than what is read. */
   async #load() {
     const session = this.#session;
     if (!session) return;
-    /** @type {Map<string, Hold>} */
-    const since = new Map();
-    this.#since = since;
-    /** @type {Hold[]} */
-    let found;
     try {
-      found = await this.#readAll(session);
+      if (!await this.#holds.read(session.requests, session.identity.user)) return;
     } catch (error) {
-      if (this.#since !== since) return;
       write(element("holds-unread-words"), `The holds could not be read: ${/** @type {Error} */ (error).message}`);
       show(element("holds-unread"), true);
       return;
     }
-    if (this.#since !== since) return;
-    this.#since = null;
     this.#known = true;
-    this.#holds = new Map(found.map((hold) => [hold.id, hold]));
-    for (const hold of since.values()) this.#put(hold);
     show(element("holds-unread"), false);
     this.#draw();
-  }
-
-  /** @param {Session} session */
-  async #readAll({ identity, requests }) {
-    /** @type {Hold[]} */
-    const found = [];
-    const query = new URLSearchParams({ user_id: identity.user, status: "open", limit: "1000" });
-    for (let more = true; more;) {
-      const { items, next_cursor: next } = await requests.get(`/v1/holds?${query}`);
-      found.push(...items);
-      more = next !== null;
-      query.set("cursor", next);
-    }
-    return found;
   }
 
   /** @param {Hold} hold as of a transaction */
   #changed(hold) {
     if (hold.user_id !== this.#session?.identity.user) return;
-    this.#since?.set(hold.id, hold);
-    this.#put(hold);
+    this.#holds.changed(hold);
     this.#draw();
-  }
-
-  /** @param {Hold} hold */
-  #put(hold) {
-    if (hold.status === "open") this.#holds.set(hold.id, hold);
-    else this.#holds.delete(hold.id);
   }
 
   #draw() {
     show(element("holds-panel"), true);
     show(element("no-holds"), this.#known && this.#holds.size === 0);
     write(element("no-holds"), `${this.#session?.identity.user} has no open holds.`);
-    for (const [id, row] of this.#rows) {
-      if (this.#holds.has(id)) continue;
-      const focused = row.contains(document.activeElement);
-      row.remove();
-      this.#rows.delete(id);
-      if (focused) element("holds-title").focus();
-    }
-    const newestFirst = [...this.#holds.keys()].sort().reverse(); // an id begins with its time
-    newestFirst.forEach((id, index) => {
-      const hold = /** @type {Hold} */ (this.#holds.get(id));
-      const row = this.#rows.get(id) ?? this.#newRow(id);
-      const place = element("holds").children[index];
-      if (place !== row) element("holds").insertBefore(row, place ?? null);
-      this.#drawOne(row, hold);
-    });
+    this.#holds.draw();
     this.#drawExpiry();
-  }
-
-  /** @param {string} id */
-  #newRow(id) {
-    const row = copyOf("hold-template");
-    row.dataset.hold = id;
-    one(row, ".error").id = `error-${id}`;
-    one(row, "form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#end(id, row, "confirm");
-    });
-    one(row, ".void").addEventListener("click", () => this.#end(id, row, "void"));
-    this.#rows.set(id, row);
-    return row;
   }
 
   /**
@@ -167,53 +108,32 @@ export class Holds {
    * @param {Hold} hold
    */
   #drawOne(row, hold) {
-    const [book, , asset] = hold.account.split("/");
-    const what = `${grouped(hold.remaining)} ${asset}`;
-    /** @type {(part: string, text: string) => void} */
-    const put = (part, text) => write(one(row, `.${part}`), text);
-    put("remaining", what);
-    put("about", [
-      book,
-      hold.remaining === hold.amount ? null : `of ${grouped(hold.amount)}`,
-      hold.reference && `reference ${hold.reference}`,
-      `placed by ${hold.placed_by ?? "an operator"}`,
-    ].filter(Boolean).join(" · "));
     const identity = this.#session?.identity;
     const ends = Boolean(identity?.superadmin) || hold.placed_by === identity?.user;
     show(one(row, "form"), ends);
     show(one(row, ".not-yours"), !ends);
     one(row, ".part", HTMLInputElement).placeholder = hold.remaining;
-    one(row, "form").setAttribute("aria-label", `Hold of ${what}`);
-    one(row, ".confirm").setAttribute("aria-label", `Confirm the hold of ${what}`);
-    one(row, ".void").setAttribute("aria-label", `Void the hold of ${what}`);
   }
 
   #drawExpiry() {
-    for (const [id, row] of this.#rows) {
-      const hold = this.#holds.get(id);
-      if (hold) write(one(row, ".expiry"), expiryWords(hold.expires_at, Date.now()));
+    for (const { row, hold } of this.#holds.rows()) {
+      write(one(row, ".expiry"), expiryWords(hold.expires_at, Date.now()));
     }
   }
 
   /**
    * @param {string} id
    * @param {HTMLElement} row
-   * @param {"confirm" | "void"} step
+   * @param {Step} step
    */
   async #end(id, row, step) {
     const session = this.#session;
     if (row.ariaBusy || !session) return;
-    /** @param {string} part */
-    const value = (part) => one(row, `.${part}`, HTMLInputElement).value.trim();
-    /** @type {Record<string, string>} */
-    const body = {};
-    if (step === "confirm" && value("part")) body.amount = value("part");
-    if (step === "confirm" && value("to")) body.to_user = value("to");
     this.#refuse(row, "");
     row.ariaBusy = "true"; // the buttons stay enabled, so that the focus stays where it is
     const done = step === "confirm" ? "confirmed" : "voided";
     try {
-      const { outcome, replayed } = await session.requests.post(`/v1/holds/${id}/${step}`, body);
+      const { outcome, replayed } = await session.requests.post(`/v1/holds/${id}/${step}`, bodyOf(row, step));
       if (session !== this.#session) return;
       one(row, "form", HTMLFormElement).reset();
       this.log.note("request", replayed
