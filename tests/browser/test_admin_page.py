@@ -304,6 +304,24 @@ async def test_a_mismatch_is_found_and_fixed_and_a_killed_server_is_outlived(
     await page.get_by_role("button", name="Check").click()
     await expect(page.locator("#checked")).to_have_text(re.compile("^Equal to the ledger"))
 
+    # A restore takes positions back, and what is shown with them.
+    with sqlite3.connect(file) as database, sqlite3.connect(f"{file}.copy") as copy:
+        database.backup(copy)
+        copy.execute("UPDATE clock SET epoch = 'restored'")
+    database.close()
+    copy.close()
+    await page.evaluate("location.hash = 'user=bob'")
+    balance = page.locator('[data-account="main/bob/USDT"] .value')
+    await ledger.deposit("bob", "70")
+    await expect(balance).to_have_text("10,075.000000")
+    await site.kill9()
+    for rest in Path(file).parent.glob(f"{Path(file).name}-*"):
+        rest.unlink()
+    Path(f"{file}.copy").rename(file)
+    await site.restart()
+    await page.get_by_role("button", name="Try now").dispatch_event("click")
+    await expect(balance).to_have_text("10,005.000000")
+
 
 async def test_the_views_are_for_everybody_and_fit_the_screen(
     new_shared_tab: NewTab, shared_ledger: Ledger
