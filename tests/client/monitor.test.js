@@ -8,13 +8,13 @@ import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, spelt, 
 import { requestOf } from "../../static/admin/operations.js";
 import { isOfAll, outcomeWords, scopeWords, valueWords } from "../../static/admin/proof.js";
 import { Rates } from "../../static/admin/rates.js";
-import { may } from "../../static/parts/roles.js";
 import { checksInWords, webhookWords } from "../../static/admin/service.js";
 import { Totals, differences } from "../../static/admin/totals.js";
 import { userAddress, viewOf } from "../../static/admin/views.js";
-import { isIncome } from "../../static/parts/wording.js";
 import { unreadWords } from "../../static/admin/wording.js";
 import { claimsOf } from "../../static/parts/identity.js";
+import { may } from "../../static/parts/roles.js";
+import { isIncome } from "../../static/parts/wording.js";
 
 /** @typedef {import("../../static/tallywire-client.js").Change} Change */
 /** @typedef {import("../../static/tallywire-client.js").AdminUpdate} AdminUpdate */
