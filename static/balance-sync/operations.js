@@ -72,6 +72,27 @@ const choose = (operation) => {
   one(document, `input[name=operation][value=${operation}]`, HTMLInputElement).checked = true;
 };
 
+/**
+ * What the form itself can tell is unclear: its field, and why; all else is the server's to refuse.
+ * @param {Asked} asked
+ * @returns {[string, string][]}
+ */
+function unclearIn({ operation, body }) {
+  /** @type {[string, boolean, string][]} */
+  const unclear = [
+    ["to_user", operation === "transfer" && !body.to_user, "Name who gets it."],
+    ["amount", !(body.amount ?? body.new_balance), "Name an amount."],
+    ["expires_in_s", typeof body.expires_in_s === "string", "It expires after a whole number of seconds, or never."],
+  ];
+  return unclear.filter(([, is]) => is).map(([name, , text]) => [name, text]);
+}
+
+function focusFirstError() {
+  /** @type {HTMLElement | null} */ (
+    element("fields").querySelector("[aria-invalid]")
+  )?.focus();
+}
+
 export class Operations {
   /** @type {Session | null} */
   #session = null;
@@ -201,20 +222,26 @@ export class Operations {
     if (service && !field("service_type").hidden) body.service_type = service;
     const expires = value("expires_in_s");
     if (operation === "hold" && expires) {
-      // What is no number goes as it is: the server's refusal tells what is wrong with it.
-      body.expires_in_s = /^\d+$/.test(expires) ? Number(expires) : expires;
+      body.expires_in_s = /^[1-9]\d*$/.test(expires) ? Number(expires) : expires;
     }
     return { operation, path: OPERATIONS[operation]?.path ?? "", body };
   }
 
   async #submit() {
     const session = this.#session;
-    if (!session) return;
+    const form = element("operation");
+    if (!session || form.ariaBusy) return;
     const asked = this.#asked(session);
-    const key = session.requests.keyOf(asked.path, asked.body);
     this.#clearErrors();
-    const button = element("submit", HTMLButtonElement);
-    button.disabled = true;
+    const unclear = unclearIn(asked);
+    if (unclear.length) {
+      for (const [name, text] of unclear) this.#fieldError(name, text);
+      this.#tell("bad", `Not sent: ${unclear.map(([, text]) => text).join(" ")}`);
+      focusFirstError();
+      return;
+    }
+    const key = session.requests.keyOf(asked.path, asked.body);
+    form.ariaBusy = "true"; // the button stays enabled, so that the focus stays where it is
     try {
       const { outcome, replayed } = await session.requests.post(asked.path, asked.body);
       if (session === this.#session) this.#accepted(asked, outcome, replayed);
@@ -224,7 +251,7 @@ export class Operations {
       else if (error instanceof NoToken) this.#tell("bad", `Not sent: ${error.message}.`);
       else this.#unheard(asked, /** @type {Error} */ (error), key);
     } finally {
-      button.disabled = false;
+      form.ariaBusy = null;
     }
   }
 
@@ -264,9 +291,7 @@ export class Operations {
       about: [code, `${body.amount ?? body.new_balance} ${body.asset}`].filter(Boolean).join(" · "),
       tone: "bad",
     });
-    /** @type {HTMLElement | null} */ (
-      element("fields").querySelector("[aria-invalid]")
-    )?.focus();
+    focusFirstError();
   }
 
   /**

@@ -453,6 +453,15 @@ async def test_everything_can_be_done_from_the_keyboard(new_tab: NewTab) -> None
         await tab.page.keyboard.type(text)
     await tab.page.keyboard.press("Enter")
     await tab.expect_balance(MAIN, "9,993.000000", "verified")
+    await expect(tab.page.locator("#amount")).to_have_value("")
+    await tab.page.keyboard.press("Enter")
+    await tab.expect_result("Not sent: Name an amount.")
+    await tab.page.keyboard.type("3")
+    await tab.page.locator("#submit").focus()
+    await tab.page.keyboard.press("Space")
+    await tab.expect_balance(MAIN, "9,990.000000", "verified")
+    await tab.expect_result(re.compile("^Transferred 3 "))
+    await expect(tab.page.locator("#submit")).to_be_focused()
 
 
 async def test_the_watch_for_faults_sees_them(new_tab: NewTab) -> None:

@@ -75,7 +75,8 @@ async def test_too_much_is_refused_in_words(new_tab: NewTab) -> None:
         "10,000.010000 needed, 10,000.000000 available."
     )
     await alice.move("Hold", "1", expires_in_s="soon")
-    await expect(alice.page.locator("#expires_in_s-error")).to_be_visible()
+    await expect(alice.page.locator("#expires_in_s-error")).to_contain_text("a whole number")
+    await expect(alice.page.locator("#expires_in_s")).to_be_focused()
     await alice.move("Hold", "100", expires_in_s="3600")
     await hold(alice).get_by_label("Amount").fill("100.01")
     await hold(alice).locator(".confirm").click()
