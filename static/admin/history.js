@@ -111,7 +111,8 @@ export class History {
     } catch (error) {
       if (asked === this.#asked) this.#tell(unreadWords(error));
     }
-    show(element("no-history"), element("history").childElementCount === 0);
+    const isRead = element("history-problem").hidden;
+    show(element("no-history"), isRead && element("history").childElementCount === 0);
     show(element("history-more"), this.#next !== null);
   }
 

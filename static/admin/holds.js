@@ -57,7 +57,8 @@ export class Holds {
   }
 
   #draw() {
-    show(element("no-user-holds"), this.#holds.size === 0);
+    const isRead = element("user-holds-problem").hidden;
+    show(element("no-user-holds"), isRead && this.#holds.size === 0);
     this.#holds.draw();
   }
 

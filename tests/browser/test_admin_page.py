@@ -353,3 +353,11 @@ async def test_the_views_are_for_everybody_and_fit_the_screen(
     await expect(page.locator("#main")).to_be_focused()
     assert page.url.endswith("#user=ida")
     assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+    # What cannot be read is not said to be none.
+    tab.excuse("ERR_FAILED")
+    await page.route(re.compile(r"/v1/(holds|users/ivo/history)\?"), lambda route: route.abort())
+    await page.evaluate("location.hash = 'user=ivo'")
+    for name in ("user-holds", "history"):
+        await expect(page.locator(f"#{name}-problem")).to_be_visible()
+        await expect(page.locator(f"#no-{name}")).to_be_hidden()
