@@ -87,6 +87,7 @@ export class Overview {
   #drawTotals() {
     const { rows } = this.#totals;
     show(element("no-totals"), rows.length === 0);
+    write(element("no-totals"), this.#session?.client.cursor ? "No account yet." : "Not known yet.");
     const names = new Set(rows.map(nameOf));
     for (const [name, row] of this.#rows) {
       if (names.has(name)) continue;

@@ -180,7 +180,8 @@ export class Stream {
     write(pause, paused ? "Go on" : "Pause");
     pause.setAttribute("aria-pressed", String(paused));
     show(element("no-changes"), count === 0);
-    write(element("no-changes"), chosen ? "None of those kept." : "None yet.");
+    const known = Boolean(this.#session?.client.cursor);
+    write(element("no-changes"), !known ? "Not known yet." : chosen ? "None of those kept." : "None yet.");
     show(element("changes-grid"), count > 0);
   }
 }
