@@ -40,9 +40,9 @@ export class Connections {
   /** @type {Session | null} */
   #session = null;
 
-  /** @param {() => boolean} isShown */
-  constructor(isShown) {
-    this.polling = new Polling(() => this.#read(), EVERY_MS, isShown);
+  /** @param {() => boolean} isWanted */
+  constructor(isWanted) {
+    this.polling = new Polling(() => this.#read(), EVERY_MS, isWanted);
   }
 
   /** @param {Session} session who asks from now on */

@@ -141,7 +141,7 @@ export class Overview {
       const found = differences(shown, trial, debit);
       if (found.length) {
         this.#tell("bad", `Not equal at position ${position}: ${found.map((each) => each.words).join("; ")}.`
-          + " See Proof: a verification says what is wrong, and fix repairs it; then reload this page.");
+          + " See Proof: a verification says what is wrong, and fix repairs it.");
       } else {
         this.#tell("good", `Equal to the ledger's trial balance at position ${position}: ${
           counted(shown.length, "total")}, and every book and asset sums to zero. ${clockTime(Date.now())}`);

@@ -20,17 +20,19 @@ import { userAddress, viewOf } from "./views.js";
 
 /** @type {View} */
 let shown = viewOf(location.hash);
-/** @param {View["view"][]} views */
-const isShown = (...views) => () => views.includes(shown.view);
+/** Who was refused for good asks for nothing more. @param {View["view"][]} views */
+const isWanted = (...views) => () => (
+  views.includes(shown.view) && session?.client.status.state !== "stopped"
+);
 
 const light = new ConnectionLight(element("connection"));
 const details = new Details();
 const stream = new Stream((update) => details.open(update));
-const overview = new Overview(isShown("live"));
-const connections = new Connections(isShown("live", "users"));
+const overview = new Overview(() => shown.view === "live");
+const connections = new Connections(isWanted("live", "users"));
 const userPage = new UserPage((update) => details.open(update));
-const proof = new Proof(isShown("live", "proof"));
-const service = new Service(isShown("live", "service"));
+const proof = new Proof(isWanted("live", "proof"));
+const service = new Service(isWanted("live", "service"));
 const panels = [stream, overview, connections, userPage, proof, service, details];
 
 /** @type {Session | null} */
@@ -56,8 +58,12 @@ function drawView() {
   // As in the paths of calls, `me` is who asks.
   userPage.open(shown.user === "me" ? session.identity.user : shown.user ?? "");
   overview.draw();
-  for (const { polling } of [connections, proof, service]) polling.now();
+  poll();
   document.title = `${shown.user ?? "Monitor"} · Tallywire`;
+}
+
+function poll() {
+  for (const { polling } of [connections, proof, service]) polling.now();
 }
 
 /** Shows what the operator's role may use, and says why the rest is not there. */
@@ -89,7 +95,8 @@ function start(user, role) {
   drawRole();
   light.follow(started.client, started.ended);
   for (const panel of panels) panel.follow(started);
-  started.on("status", () => {
+  started.on("status", ({ status }) => {
+    if (status.state === "connected") poll();
     if (!started.identity.mustPaste) return;
     show(element("token-field"), true);
     show(element("role-field"), false); // the token says it

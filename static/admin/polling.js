@@ -9,12 +9,12 @@ export class Polling {
   /**
    * @param {() => Promise<void>} read tells of its own failures
    * @param {number} everyMs
-   * @param {() => boolean} isShown
+   * @param {() => boolean} isWanted
    */
-  constructor(read, everyMs, isShown) {
+  constructor(read, everyMs, isWanted) {
     this.read = read;
     this.everyMs = everyMs;
-    this.isShown = isShown;
+    this.isWanted = isWanted;
     document.addEventListener("visibilitychange", () => this.now());
   }
 
@@ -25,7 +25,7 @@ export class Polling {
       return;
     }
     clearTimeout(this.#timer);
-    if (document.hidden || !this.isShown()) return;
+    if (document.hidden || !this.isWanted()) return;
     this.#reading = true;
     this.#again = false;
     try {

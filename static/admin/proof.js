@@ -99,9 +99,9 @@ export class Proof {
   #session = null;
   #running = "";
 
-  /** @param {() => boolean} isShown */
-  constructor(isShown) {
-    this.polling = new Polling(() => this.#read(), EVERY_MS, isShown);
+  /** @param {() => boolean} isWanted */
+  constructor(isWanted) {
+    this.polling = new Polling(() => this.#read(), EVERY_MS, isWanted);
     element("verify").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#start(false);

@@ -93,9 +93,9 @@ export class Service {
   /** @type {boolean | null} */
   #paused = null;
 
-  /** @param {() => boolean} isShown */
-  constructor(isShown) {
-    this.polling = new Polling(() => this.#read(), EVERY_MS, isShown);
+  /** @param {() => boolean} isWanted */
+  constructor(isWanted) {
+    this.polling = new Polling(() => this.#read(), EVERY_MS, isWanted);
     element("pause-ledger").addEventListener("click", () => this.#pauseOrResume());
   }
 

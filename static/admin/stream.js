@@ -73,6 +73,7 @@ export class Stream {
   #sought = [];
   /** @type {Session | null} */
   #session = null;
+  #epoch = "";
   #refill = 0;
 
   /** @param {(update: Update) => void} open shows the details of a change */
@@ -105,16 +106,34 @@ export class Stream {
     this.#session = session;
     this.#kept.clear();
     this.rows.clear();
-    session.on("monitor-init", ({ message }) => {
-      this.#kept.clear();
-      for (const update of [...message.recent].reverse()) this.#keep(update);
-      this.#show();
-    });
-    session.on("monitor", ({ updates }) => {
-      for (const update of updates) for (const entry of this.#keep(update)) {
-        if (this.#wanted(entry)) this.rows.add(entry);
-      }
-    });
+    session.on("monitor-init", ({ message }) => this.#begin(message));
+    session.on("monitor", ({ updates }) => this.#add(updates));
+  }
+
+  /**
+   * Goes on from an init; anew where its changes do not reach back to the list.
+   * @param {{epoch: string, recent: Update[]}} message
+   */
+  #begin({ epoch, recent }) {
+    const newest = this.#kept.at(0)?.update.position ?? 0;
+    const oldest = recent.at(-1)?.position ?? Infinity;
+    const joins = epoch === this.#epoch && oldest <= newest;
+    this.#epoch = epoch;
+    const updates = [...recent].reverse();
+    if (joins) {
+      this.#add(updates.filter(({ position }) => position > newest));
+      return;
+    }
+    this.#kept.clear();
+    for (const update of updates) this.#keep(update);
+    this.#show();
+  }
+
+  /** @param {Update[]} updates oldest first */
+  #add(updates) {
+    for (const update of updates) for (const entry of this.#keep(update)) {
+      if (this.#wanted(entry)) this.rows.add(entry);
+    }
   }
 
   /** @param {Update} update */

@@ -6,10 +6,15 @@ import { may } from "./roles.js";
 
 /** @typedef {import("./identity.js").Identity} Identity */
 /** @typedef {import("./roles.js").Role} Role */
+/** @typedef {import("../tallywire-client.js").AdminUpdate} AdminUpdate */
 /** @typedef {import("../tallywire-client.js").ClientEvents} ClientEvents */
+
+const AFRESH_AFTER_MS = 1000;
 
 export class Session {
   #ending = new AbortController();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #afresh;
 
   /**
    * @param {Identity} identity
@@ -22,6 +27,7 @@ export class Session {
       token: (request) => identity.token(request),
       streams,
     });
+    if (streams.includes("monitor")) this.on("monitor", ({ updates }) => this.#seeRepairs(updates));
   }
 
   /** @param {Role} needed */
@@ -35,6 +41,7 @@ export class Session {
   }
 
   end() {
+    clearTimeout(this.#afresh);
     this.#ending.abort();
     this.client.close();
   }
@@ -51,5 +58,17 @@ export class Session {
       (event) => handle(/** @type {CustomEvent} */ (event).detail),
       { signal: this.ended },
     );
+  }
+
+  /**
+   * A repair moves a row by no amount, so totals that were summed up have to be taken afresh.
+   * @param {AdminUpdate[]} updates
+   */
+  #seeRepairs(updates) {
+    if (!updates.some(({ change_type: type }) => type === "repair")) return;
+    clearTimeout(this.#afresh);
+    this.#afresh = setTimeout(() => {
+      if (this.client.status.state !== "stopped") this.client.resync();
+    }, AFRESH_AFTER_MS);
   }
 }
