@@ -205,11 +205,13 @@ async def test_it_ends_with_its_token_or_as_it_is_revoked(outside: Outside) -> N
     alice, bob = outside.new_user("alice"), outside.new_user("bob")
     lapsing, sent_away = outside.stream(alice), outside.stream(bob)
     lapsing.token = outside.server.token(alice, ttl=3)
+    # A token of a later second than the revocation would be good again.
+    revoked = _bearer(outside, bob)
     async with lapsing, sent_away:
         answer = await outside.root.post(f"/v1/admin/users/{bob}/disconnect", {})
         assert answer.status_code == 200, answer.text
         assert await sent_away.until_closed() == 4010
-        answered = await ask(outside.server.base_url, {}, _bearer(outside, bob))
+        answered = await ask(outside.server.base_url, {}, revoked)
         await _problem(answered, 401, "not_authenticated")
         assert await lapsing.until_closed() == 4001
         assert (lapsing.reconnect, sent_away.reconnect) == (True, False)
