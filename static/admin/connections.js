@@ -50,10 +50,7 @@ export class Connections {
     this.#session = session;
     show(element("disconnected"), false);
     write(element("connected-users"), "–");
-    this.polling.now();
-    session.on("status", ({ status }) => {
-      if (status.state === "connected") this.polling.now();
-    });
+    this.polling.follow(session);
   }
 
   async #read() {

@@ -58,12 +58,8 @@ function drawView() {
   // As in the paths of calls, `me` is who asks.
   userPage.open(shown.user === "me" ? session.identity.user : shown.user ?? "");
   overview.draw();
-  poll();
-  document.title = `${shown.user ?? "Monitor"} · Tallywire`;
-}
-
-function poll() {
   for (const { polling } of [connections, proof, service]) polling.now();
+  document.title = `${shown.user ?? "Monitor"} · Tallywire`;
 }
 
 /** Shows what the operator's role may use, and says why the rest is not there. */
@@ -95,8 +91,7 @@ function start(user, role) {
   drawRole();
   light.follow(started.client, started.ended);
   for (const panel of panels) panel.follow(started);
-  started.on("status", ({ status }) => {
-    if (status.state === "connected") poll();
+  started.on("status", () => {
     if (!started.identity.mustPaste) return;
     show(element("token-field"), true);
     show(element("role-field"), false); // the token says it

@@ -1,5 +1,7 @@
 /** Reads something again and again while it is looked at. */
 
+/** @typedef {import("../parts/session.js").Session} Session */
+
 export class Polling {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -16,6 +18,14 @@ export class Polling {
     this.everyMs = everyMs;
     this.isWanted = isWanted;
     document.addEventListener("visibilitychange", () => this.now());
+  }
+
+  /** @param {Session} session reads now, and whenever that connects */
+  follow(session) {
+    this.now();
+    session.on("status", ({ status }) => {
+      if (status.state === "connected") this.now();
+    });
   }
 
   /** Reads at once where it is looked at; asked while it reads, once more after that. */

@@ -115,10 +115,7 @@ export class Proof {
     this.#running = "";
     show(element("verifying"), false);
     write(element("discrepancies-now"), "–");
-    this.polling.now();
-    session.on("status", ({ status }) => {
-      if (status.state === "connected") this.polling.now();
-    });
+    this.polling.follow(session);
   }
 
   async #read() {

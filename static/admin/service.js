@@ -102,9 +102,9 @@ export class Service {
   /** @param {Session} session who asks from now on */
   follow(session) {
     this.#session = session;
-    this.polling.now();
+    this.polling.follow(session);
     session.on("status", ({ status }) => {
-      if (status.state === "connected" || status.state === "waiting") this.polling.now();
+      if (status.state === "waiting") this.polling.now();
     });
   }
 
