@@ -63,7 +63,7 @@ def document(program: str) -> Json:
         "channels": {"ws": _websocket(), "stream": _stream()},
         "operations": _operations(),
         "components": {
-            "schemas": schemas,
+            "schemas": _without_discriminators(schemas),
             "messages": {name: _message(name, form) for name, form in messages.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -87,6 +87,19 @@ def document(program: str) -> Json:
 def encoded_document() -> bytes:
     """The description of this program, as JSON."""
     return msgspec.json.encode(document(version("tallywire")))
+
+
+def _without_discriminators(schema: Any) -> Any:
+    """`schema` without OpenAPI's hints at which alternative it is; their tags say so too."""
+    if isinstance(schema, list):
+        return [_without_discriminators(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: _without_discriminators(each)
+        for name, each in schema.items()
+        if name != "discriminator"
+    }
 
 
 def _server(protocol: str, *security: str) -> Json:

@@ -15,6 +15,12 @@ Decimals = Annotated[str, Meta(description="Exactly the asset's decimals.")]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Epoch = Annotated[str, Meta(description="The id of this journal.")]
 Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
+Quoted = Annotated[
+    str, Meta(description="In the quote asset for one of the base, the pair's `price_decimals`.")
+]
+PriceSource = Literal["simulated", "pushed"]
+ControlMode = Literal["win", "normal", "lose"]
+Outcome = Literal["win", "lose", "tie"]
 Digest = Annotated[str, Meta(description="Of the account's entries up to this one, SHA-256.")]
 
 
@@ -88,10 +94,70 @@ class Hold(Struct, frozen=True, kw_only=True, gc=False):
     reference: str | None
 
 
-class Control(Struct, frozen=True, kw_only=True):
-    """How a user's trades in one book are decided."""
+class Price(Struct, frozen=True, kw_only=True, gc=False):
+    """What one unit of a pair's base is worth in its quote; `time`: when it was stamped."""
 
-    mode: str
+    pair: str
+    price: Quoted
+    source: PriceSource
+    time: Time
+
+
+class _Trade(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    id: Annotated[Id, Meta(description="That of the transaction that opened or filled it.")]
+    user_id: str
+    book: str
+    pair: str
+    price_source: PriceSource
+    client_order_id: str | None
+
+
+class SpotTrade(_Trade, frozen=True, kw_only=True, tag="spot"):
+    """Base bought or sold for quote at once; the fee is in quote and not in `quote_amount`."""
+
+    status: Literal["filled"]
+    side: Literal["buy", "sell"]
+    price: Quoted
+    base_amount: Decimals
+    quote_amount: Decimals
+    fee: Decimals
+    filled_at: Time
+
+
+class OptionTrade(_Trade, frozen=True, kw_only=True, tag="option"):
+    """A stake on where the price will be at `expires_at`; all amounts are in quote."""
+
+    status: Literal["open", "settled", "refunded"]
+    direction: Literal["up", "down"]
+    stake: Decimals
+    duration_s: int
+    payout_rate: Annotated[str, Meta(description="Of the stake, four decimals.")]
+    payout: Annotated[Decimals, Meta(description="What a win pays besides the stake.")]
+    opens_at: Time
+    expires_at: Time
+    open_price: Quoted
+    settle_price: Annotated[
+        Quoted | None, Meta(description="The price of `expires_at`; null until it is settled.")
+    ]
+    outcome: Outcome | None
+    forced: Annotated[
+        bool, Meta(description="Whether its outcome does not go by the price; in `demo` alone.")
+    ]
+    control: Annotated[
+        Literal["win", "lose"] | UnsetType,
+        Meta(description="The trading control that it was opened under; absent: none."),
+    ] = UNSET
+    settled_at: Time | None
+    reason: Annotated[str | None, Meta(description="Why it was refunded without a price.")]
+
+
+Trade = SpotTrade | OptionTrade
+
+
+class Control(Struct, frozen=True, kw_only=True):
+    """How the outcome of a user's options in one book is decided: `normal` by the price."""
+
+    mode: ControlMode
     book: str
 
 
@@ -118,6 +184,8 @@ class Update(Told, frozen=True, kw_only=True):
     user_id: str | None
     changes: list[AccountEntry]
     hold: Hold | UnsetType = UNSET
+    trade: Trade | UnsetType = UNSET
+    control: Annotated[Control | UnsetType, Meta(description="On a `trading_control`.")] = UNSET
 
 
 class AdminUpdate(Update, frozen=True, kw_only=True):
@@ -127,4 +195,3 @@ class AdminUpdate(Update, frozen=True, kw_only=True):
     actor: str
     actor_role: str
     idempotency_key: str | None
-    control: Control | UnsetType = UNSET

@@ -188,11 +188,7 @@ class BalanceUpdate(Message, Update, frozen=True, kw_only=True, tag="balance_upd
 
 
 class TradingControlUpdate(Message, frozen=True, kw_only=True, tag="trading_control_update"):
-    """
-    How the user's trades are decided has changed; in place of a `balance_update`.
-
-    Trading comes with a later version.
-    """
+    """How the user's options are decided has changed; in place of a `balance_update`."""
 
     epoch: Epoch
     position: Position
