@@ -50,7 +50,7 @@ class Administration:
     async def put_asset(self, code: str, *, scale: int | None, actor: str) -> Asset:
         """
         Make the asset `code` with `scale` decimals (0 to 12), or change the scale of one that
-        no account has. Raises InvalidRequest, Conflict.
+        no account, mirror or pair has. Raises InvalidRequest, Conflict.
         """
         if not ASSET_CODE.fullmatch(code):
             raise InvalidRequest("an asset code is 1 to 12 of A-Z and 0-9", pointer="/code")
@@ -66,8 +66,9 @@ class Administration:
                     text("SELECT 1 FROM accounts WHERE asset = :code LIMIT 1"), {"code": code}
                 )
                 mirrored = any(mirror.asset == code for mirror in catalog.mirrors)
-                if mirrored or used.first() is not None:
-                    raise Conflict(f"{code} has accounts or mirrors: its scale is fixed")
+                traded = any(code in (pair.base, pair.quote) for pair in catalog.pairs.values())
+                if mirrored or traded or used.first() is not None:
+                    raise Conflict(f"{code} has accounts, mirrors or pairs: its scale is fixed")
             asset = Asset(code, present.scale if scale is None and present else int(scale or 0))
             await connection.execute(
                 text(

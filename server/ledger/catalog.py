@@ -1,6 +1,6 @@
 """
-The assets, books and mirrors that exist: a small snapshot, numbered, so that a stale one is
-noticed.
+The assets, books, mirrors and pairs that exist: a small snapshot, numbered, so that a stale one
+is noticed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from decimal import ROUND_CEILING, Decimal
 from msgspec import Struct
 
 from .days import end_of, start_of
-from .errors import InvalidRequest, UnknownAsset, UnknownBook
+from .errors import InvalidRequest, UnknownAsset, UnknownBook, UnknownPair
 from .mirrors.mirror import Mirror
 from .money import check_range
+from .trading.pairs import Pair
 from .transaction_types import Side
 
 ASSET_CODE = re.compile(r"[A-Z0-9]{1,12}", re.ASCII)
@@ -84,13 +85,14 @@ class Book(Struct, frozen=True, kw_only=True):
 
 
 class Catalog(Struct, frozen=True):
-    """Every asset, book and mirror, and whether changes are paused, as of settings `version`."""
+    """All assets, books, mirrors, pairs, and whether changes are paused, as of `version`."""
 
     version: int
     paused: bool
     assets: Mapping[str, Asset]
     books: Mapping[str, Book]
     mirrors: tuple[Mirror, ...] = ()
+    pairs: Mapping[str, Pair] = {}
 
     def asset(self, code: object) -> Asset:
         """The asset `code`; raises UnknownAsset."""
@@ -103,3 +105,9 @@ class Catalog(Struct, frozen=True):
         if isinstance(name, str) and name in self.books:
             return self.books[name]
         raise UnknownBook(f"there is no book {str(name)[:80]!r}", pointer="/book")
+
+    def pair(self, name: object) -> Pair:
+        """The pair `name`; raises UnknownPair, which is a NotFound."""
+        if isinstance(name, str) and name in self.pairs:
+            return self.pairs[name]
+        raise UnknownPair(f"there is no pair {str(name)[:40]!r}", pointer="/pair")

@@ -47,6 +47,10 @@ class NotFound(LedgerError):
     code = "not_found"
 
 
+class UnknownPair(NotFound):
+    """There is no such pair."""
+
+
 class InvalidAmount(LedgerError):
     """The amount is not a valid amount of this asset."""
 

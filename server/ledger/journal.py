@@ -24,12 +24,14 @@ from .dialects import Sets
 from .digest import GENESIS
 from .holds import Hold
 from .mirrors.mirror import Mirror
+from .trading.pairs import Duration, Pair
 from .updates import Committed
 
 STATE_COLUMNS = StoredState._fields
 _HOLD_COLUMNS = tuple(column.name for column in schema.holds.columns)
 _ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
 _NAME_COLUMNS = ("name", "book", "owner", "asset")
+PAIR_COLUMNS = Pair.__struct_fields__
 ENTRY_COLUMNS = (
     "seq",
     *(name for name in STATE_COLUMNS if name not in ("seq", "digest", "total_earned")),
@@ -87,7 +89,7 @@ class Journal:
         )
 
     async def catalog(self, connection: AsyncConnection) -> Catalog:
-        """All assets, books and mirrors."""
+        """All assets, books, mirrors and pairs."""
         clock = await self.clock(connection)
         assets = await connection.execute(text("SELECT code, scale FROM assets"))
         books = await connection.execute(
@@ -97,6 +99,7 @@ class Journal:
             )
         )
         mirrors = await connection.execute(text("SELECT definition FROM mirrors ORDER BY id"))
+        pairs = await connection.execute(text(f"SELECT {', '.join(PAIR_COLUMNS)} FROM pairs"))
         return Catalog(
             version=clock.settings_version,
             paused=clock.paused,
@@ -106,6 +109,7 @@ class Journal:
                 for row in books
             },
             mirrors=tuple(msgspec.json.decode(row.definition, type=Mirror) for row in mirrors),
+            pairs={row.pair: pair_from(row) for row in pairs},
         )
 
     async def account_ids(
@@ -479,6 +483,18 @@ def hold_from(row: Row[Any]) -> Hold:
         reference=row.reference,
         position=row.position,
     )
+
+
+def pair_from(row: Row[Any]) -> Pair:
+    """The pair of a row of PAIR_COLUMNS."""
+    durations = msgspec.json.decode(row.durations, type=tuple[Duration, ...])
+    return Pair(**{**row._mapping, "durations": durations})
+
+
+def pair_row(pair: Pair) -> dict[str, Any]:
+    """The values of PAIR_COLUMNS for `pair`."""
+    durations = msgspec.json.encode(pair.durations).decode()
+    return {**msgspec.structs.asdict(pair), "durations": durations}
 
 
 def committed_from(row: Sequence[Any]) -> Committed:

@@ -31,6 +31,7 @@ from .errors import (
     Overloaded,
     UnknownAsset,
     UnknownBook,
+    UnknownPair,
 )
 from .exporting import Exported, Exporter
 from .history import HistoryFilter, JournalReader
@@ -379,12 +380,12 @@ class BalanceManager:
 
     async def prepare(self, build: Callable[[Catalog], Made]) -> Made:
         """
-        What `build` makes of the catalog; where it misses an asset or book, the catalog is
-        read again first, since another process may have made it.
+        What `build` makes of the catalog; where it misses an asset, book or pair, the catalog
+        is read again first, since another process may have made it.
         """
         try:
             return build(self.catalog)
-        except (UnknownAsset, UnknownBook):
+        except (UnknownAsset, UnknownBook, UnknownPair):
             await self._refresh()
             return build(self.catalog)
 

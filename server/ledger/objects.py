@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .holds import Status as HoldStatus
+from .trading.prices import PriceSource
 from .transaction_types import Side
 
 AccountStatus = Literal["active", "suspended", "frozen", "closed"]
@@ -18,7 +19,6 @@ Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
 Quoted = Annotated[
     str, Meta(description="In the quote asset for one of the base, the pair's `price_decimals`.")
 ]
-PriceSource = Literal["simulated", "pushed"]
 ControlMode = Literal["win", "normal", "lose"]
 Outcome = Literal["win", "lose", "tie"]
 Digest = Annotated[str, Meta(description="Of the account's entries up to this one, SHA-256.")]

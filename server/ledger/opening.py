@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .. import logs
-from . import migrations
+from . import migrations, schema
 from .access import Access
 from .administration import Administration
 from .batch import Knowledge
@@ -25,7 +25,7 @@ from .digest import GENESIS
 from .errors import SchemaMismatch
 from .exporting import Exporter
 from .history import JournalReader
-from .journal import Journal
+from .journal import Journal, pair_row
 from .leases import Leases
 from .manager import BalanceManager
 from .mirrors.check import MirrorCheck
@@ -33,6 +33,7 @@ from .mirrors.sync import MirrorSync
 from .proof.records import Verifications
 from .proof.runs import Proof
 from .proof.verify import Verifier
+from .trading.pairs import FIRST_PAIRS, assets_of, with_settings
 from .transaction_types import TransactionTypes
 
 _log = logs.get_logger(__name__)
@@ -210,6 +211,8 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
                 text("INSERT INTO assets (code, scale) VALUES (:code, :scale)"),
                 {"code": code, "scale": scale},
             )
+        for pair, minimum in FIRST_PAIRS.items():
+            await connection.execute(insert(schema.pairs).values(_first_pair(pair, minimum)))
         for name in FIRST_BOOKS:
             await connection.execute(
                 text(
@@ -225,6 +228,12 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
             {"epoch": epoch, "identity": identity},
         )
         _log.warning("the journal has a new epoch", epoch=epoch, reason="this is another database")
+
+
+def _first_pair(name: str, minimum: str) -> dict[str, Any]:
+    base, quote = assets_of(name)
+    scales = {"base_scale": FIRST_ASSETS[base], "quote_scale": FIRST_ASSETS[quote]}
+    return pair_row(with_settings(None, name, {"minimum": minimum}, **scales))
 
 
 async def _read_knowledge(database: Database, journal: Journal) -> Knowledge:

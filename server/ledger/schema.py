@@ -213,6 +213,53 @@ mirror_states = Table(
     ),
 )
 
+# `durations` is a list of Durations as JSON.
+pairs = Table(
+    "pairs",
+    metadata,
+    Column("pair", _text, primary_key=True),
+    Column("base", _text, nullable=False),
+    Column("quote", _text, nullable=False),
+    Column("price_decimals", Integer, nullable=False),
+    Column("minimum", BigInteger, nullable=False),
+    Column("fee_bps", Integer, nullable=False),
+    Column("durations", _text, nullable=False),
+    Column("maximum_stake", BigInteger, nullable=False),
+    Column("exposure_limit", BigInteger, nullable=False),
+    Column("stale_after_s", Integer, nullable=False),
+    Column("settlement_age_s", Integer, nullable=False),
+    CheckConstraint("minimum > 0", name="minimum_positive"),
+    CheckConstraint("fee_bps BETWEEN 0 AND 10000", name="fee_in_range"),
+)
+
+# The newest price of each pair (`number` 0: none yet), and until when it was traded by. Whoever
+# stamps a price, or trades by one, holds the lock of the pair's row.
+tickers = Table(
+    "tickers",
+    metadata,
+    Column("pair", _text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("price", BigInteger),
+    Column("source", _text),
+    Column("stamped_at", _text),
+    Column("read_at", _text),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("pair", _text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("price", BigInteger, nullable=False),
+    Column("source", _text, nullable=False),
+    Column("actor", _text, nullable=False),
+    Column("told_at", _text),
+    Column("stamped_at", _text, nullable=False),
+    CheckConstraint("price > 0", name="price_positive"),
+    CheckConstraint("source IN ('simulated', 'pushed')", name="price_source_known"),
+    Index("prices_by_time", "pair", "stamped_at", unique=True),
+)
+
 revocations = Table(
     "revocations",
     metadata,

@@ -192,12 +192,22 @@ async def test_both_ends_of_the_range(ledger: BalanceManager) -> None:
 
 # Append-only
 
-JOURNAL = {"transactions": "description", "postings": "amount", "seals": "seal"}
+JOURNAL = {
+    "transactions": "description",
+    "postings": "amount",
+    "seals": "seal",
+    "prices": "price",
+}
 
 
 async def test_the_journal_is_append_only(ledger: BalanceManager, database_url: str) -> None:
     """SEAL, HASH_CHAIN: no statement changes or takes back what is written."""
     await ledger.post(deposit(ledger, "alice"))
+    await execute(
+        database_url,
+        "INSERT INTO prices (pair, number, price, source, actor, stamped_at)"
+        " VALUES ('BTC-USDT', 1, 1, 'pushed', 'root', '2026-11-21T12:00:00.000000Z')",
+    )
     statements = []
     for table, column in JOURNAL.items():
         statements += [f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"]

@@ -13,6 +13,9 @@ from .oracle import examine
 
 # What each later migration made, the newest first.
 UNDO = (
+    "DROP TABLE prices",
+    "DROP TABLE tickers",
+    "DROP TABLE pairs",
     "DROP TABLE webhooks",
     "ALTER TABLE accounts DROP COLUMN total_earned",
     "ALTER TABLE postings DROP COLUMN total_earned",
@@ -30,12 +33,14 @@ UNDO = (
 async def test_a_ledger_of_the_first_schema_is_upgraded(database_url: str) -> None:
     async with open_ledger(database_url) as manager:
         await manager.update_balance("alice", "1", "deposit")
+        pairs = dict(manager.catalog.pairs)
     database = Database(database_url)
     async with database.write() as connection:
         for statement in UNDO:
             await connection.execute(text(statement))
     await database.close()
     async with open_ledger(database_url, upgrade=True) as manager:
+        assert manager.catalog.pairs == pairs
         assert await manager.leases.take("work", "a", 15)
         await manager.place_hold("alice", "0.40")
         assert await manager.get_balance("alice") == 1

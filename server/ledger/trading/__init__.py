@@ -1,0 +1,1 @@
+"""Trading: pairs and their prices, spot orders, options and their settlement, trading control."""
