@@ -198,6 +198,7 @@ async def _watch(running: RunningServer, described: Described, http: httpx.Async
         prices = Peer(third, described)
         await prices.say("connect", token=running.token("alice"), streams=["prices"])
         await prices.hear("heartbeat")
+        await prices.hear("prices")
 
 
 async def _come_back(running: RunningServer, described: Described) -> None:

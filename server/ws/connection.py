@@ -55,6 +55,7 @@ class Connection:
     live: the feed's transactions are sent to it as they come; else a task brings it up to them.
     replay_to: messages up to this position are marked as replayed. updates_through: with a
     monitor, the user's own messages up to this position were sent before the monitor's.
+    telling_prices: the task that tells it of prices, if it wants them.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Connection:
         self.updates_through = 0
         self.unsent = 0
         self.catching_up: asyncio.Task[None] | None = None
+        self.telling_prices: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.due = 0.0
         self._transport = transport

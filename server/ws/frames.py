@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..ledger.clock import rfc3339
-from ..ledger.objects import Balance, Control, Total
+from ..ledger.objects import Balance, Control, Price, Total
 from .messages import (
     AdminBalanceMonitor,
     AdminMonitorInit,
@@ -21,6 +21,7 @@ from .messages import (
     Heartbeat,
     Message,
     Pong,
+    Prices,
     Reason,
     Refreshed,
     Resumed,
@@ -184,6 +185,11 @@ def monitor(cursor: Cursor, from_: int, updates: Sequence[bytes]) -> Frame:
         b",".join(updates),
     )
     return Frame(_MONITOR, data, cursor)
+
+
+def prices(newest: Sequence[Price]) -> Frame:
+    """`prices`: of some pairs the newest one. It moves no cursor."""
+    return _frame(Prices(prices=list(newest)))
 
 
 def heartbeat(cursor: Cursor, server_time: datetime) -> Frame:

@@ -16,6 +16,7 @@ from .connection import Bounds, Connection, Transport, Unsent
 from .joining import Joining, Reader
 from .live import Live
 from .messages import Connect
+from .prices import Board, PriceStream
 from .protocol import Authenticate, Limits, Session
 
 if TYPE_CHECKING:
@@ -53,14 +54,16 @@ class Hub:
         feed: Feed,
         clock: Clock,
         *,
+        board: Board | None = None,
         user_connections: int = USER_CONNECTIONS,
         elsewhere: Elsewhere | None = None,
         limits: Limits | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         """
-        user_connections: how many connections one user may hold in this process; elsewhere:
-        who minds the other processes, None where there are none.
+        board: the newest prices, None where there are none; user_connections: how many
+        connections one user may hold in this process; elsewhere: who minds the other processes,
+        None where there are none.
         """
         self._clock = clock
         self._user_connections = user_connections
@@ -73,7 +76,9 @@ class Hub:
         self._shutting_down = False
         self._all_left = asyncio.Event()
         self._live = Live(clock, self._fell_behind)
-        self._joining = Joining(reader, self._live, clock, self.connected, feed.look)
+        self._joining = Joining(
+            reader, self._live, PriceStream(board), clock, self.connected, feed.look
+        )
         feed.subscribe(self._live.deliver, self._live.begin)
 
     # What the process asks.
@@ -184,8 +189,9 @@ class Hub:
             metrics.CLOSES.labels(str(closed.code)).inc()
         if connection.timer is not None:
             connection.timer.cancel()
-        if connection.catching_up is not None:
-            connection.catching_up.cancel()
+        for task in (connection.catching_up, connection.telling_prices):
+            if task is not None:
+                task.cancel()
         if connection.live:
             self._live.remove(connection)
         if connection.session.request is not None:

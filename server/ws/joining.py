@@ -15,6 +15,7 @@ from .frames import Cursor, Frame
 from .live import Live
 from .messages import Reason, Resume
 from .passing import Passing, Stop
+from .prices import PriceStream
 from .snapshots import SharedSnapshots, SnapshotReader
 from .tail import Seen
 
@@ -89,6 +90,7 @@ class Joining:
         self,
         reader: Reader,
         live: Live,
+        prices: PriceStream,
         clock: Clock,
         connected: Callable[[], Mapping[str, int]],
         look: Callable[[], None],
@@ -96,6 +98,7 @@ class Joining:
         """connected: for `admin_monitor_init`; look: have the feed ask for the head soon."""
         self._reader = reader
         self._live = live
+        self._prices = prices
         self._clock = clock
         self._connected = connected
         self._look = look
@@ -113,6 +116,7 @@ class Joining:
             connection.wake()
             return
         await self._send_all(connection, ready)
+        await self._prices.begin(connection)
         await self.follow(connection)
 
     async def follow(self, connection: Connection) -> None:
@@ -132,7 +136,7 @@ class Joining:
 
     async def _prepare(self, connection: Connection) -> list[Frame]:
         request, resume = connection.request, connection.request.resume
-        if not (request.balances or request.monitor):
+        if not request.positions:
             return self._without_positions(connection)
         if resume is None:
             return await self._inits(connection, "connect")
@@ -255,6 +259,9 @@ class Joining:
         session, feed = connection.session, self._cursor()
         if session.cursor is None or session.cursor.epoch != feed.epoch:
             await self._begin_anew(connection)
+        elif not connection.request.positions:
+            session.examine(feed.position)
+            self._live.add(connection)
         elif session.examined > feed.position:
             self._look()
             await self._live.advanced()
@@ -271,7 +278,7 @@ class Joining:
             await self._read_on(connection, feed)
 
     async def _begin_anew(self, connection: Connection) -> None:
-        if connection.request.balances or connection.request.monitor:
+        if connection.request.positions:
             ready = await self._inits(connection, "reset")
         else:
             ready = self._without_positions(connection)

@@ -84,7 +84,7 @@ class Live:
             # What is gathered already was shown to the new one while it caught up.
             self._flush(group)
             group.connections[connection] = None
-        if not connection.request.balances and not connection.request.monitor:
+        if not connection.request.positions:
             self._others[connection] = None
 
     def remove(self, connection: Connection) -> None:

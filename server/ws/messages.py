@@ -16,6 +16,7 @@ from ..ledger.objects import (
     Control,
     Epoch,
     Position,
+    Price,
     Time,
     Total,
     Update,
@@ -227,8 +228,26 @@ class AdminBalanceMonitor(
     updates: list[AdminUpdate]
 
 
+class Prices(Message, frozen=True, kw_only=True, tag="prices"):
+    """
+    The newest prices: of all pairs after the inits, then of those that changed, at most 4 times a
+    second for a pair. It moves no cursor.
+
+    After `resumed` the first one follows the replayed messages. What came between two messages is
+    left out, so a slow connection is told the newest price when it has room again.
+    """
+
+    prices: Annotated[
+        list[Price], Meta(description="Empty only at first, where no price is known.")
+    ]
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Every 15 seconds: nothing is missing up to `position`. Moves the cursor."""
+    """
+    Every 15 seconds: nothing is missing up to `position`. Moves the cursor.
+
+    With `prices` alone it is the first message.
+    """
 
     epoch: Epoch
     position: Position
@@ -270,6 +289,7 @@ OUTGOING: tuple[type[Message], ...] = (
     TradingControlUpdate,
     BalanceLatest,
     AdminBalanceMonitor,
+    Prices,
     Heartbeat,
     Refreshed,
     Pong,
@@ -336,6 +356,16 @@ class Request(Struct, frozen=True):
     def monitor(self) -> bool:
         """Whether everybody's changes are wanted."""
         return "monitor" in self.streams
+
+    @property
+    def prices(self) -> bool:
+        """Whether prices are wanted."""
+        return "prices" in self.streams
+
+    @property
+    def positions(self) -> bool:
+        """Whether anything of the journal is wanted."""
+        return self.balances or self.monitor
 
 
 def request_of(connect: Connect) -> Request:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from tallywire.ledger.objects import Balance, Total
+from tallywire.ledger.objects import Balance, Price, Total
 from tallywire.ledger.updates import with_epoch
 from tallywire.ws import frames
 from tallywire.ws.frames import Cursor, Frame
@@ -34,6 +34,7 @@ BALANCE = (
     b'"total_in":"1","total_out":"0"}'
 )
 LEFT = msgspec.json.decode(BALANCE, type=Balance)
+PRICE = Price(pair="BTC-USDT", price="64000.00", source="pushed", time="2026-11-21T09:00:00Z")
 TOTAL = Total(book="main", asset="USDT", balance="1", held="0")
 
 SENT: list[tuple[Frame, bytes]] = [
@@ -88,6 +89,11 @@ SENT: list[tuple[Frame, bytes]] = [
         + b","
         + SEEN_BY_ADMINS
         + b"]}",
+    ),
+    (
+        frames.prices([PRICE]),
+        b'{"type":"prices","prices":[{"pair":"BTC-USDT","price":"64000.00","source":"pushed",'
+        b'"time":"2026-11-21T09:00:00Z"}]}',
     ),
     (
         frames.heartbeat(AT, NOW),

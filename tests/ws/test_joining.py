@@ -177,10 +177,10 @@ async def test_prices_alone_begin_with_a_heartbeat() -> None:
     async with running_world() as world:
         world.commit("alice")
         screen = await world.joined(streams=["prices"])
-        assert [(m["type"], m["position"]) for m in screen.messages] == [("heartbeat", 1)]
+        assert screen.kinds() == ["heartbeat", "prices"]
         world.commit("alice")
         await asyncio.sleep(15)
-        assert [(m["type"], m["position"]) for m in screen.messages[1:]] == [("heartbeat", 2)]
+        assert [m["position"] for m in screen.of("heartbeat")] == [1, 2]
 
 
 @in_virtual_time

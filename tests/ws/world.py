@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from tallywire.auth import Principal
+from tallywire.ledger.clock import rfc3339
 from tallywire.ledger.errors import NotAuthenticated
+from tallywire.ledger.objects import Price
 from tallywire.ledger.updates import Batch
 from tallywire.sync.bus_memory import MemoryBus
 from tallywire.sync.feed import Feed
@@ -163,9 +165,38 @@ class Screen:
         every = "balances" in self.streams and self.hello.get("mode") != "latest"
         return every and self.hello["token"].split(":")[1] == user_id
 
+    def _take_prices(self, message: Json) -> None:
+        assert self.cursor is not None, "prices before the inits"
+        pairs = [price["pair"] for price in message["prices"]]
+        assert len(pairs) == len(set(pairs)), "a price that is not the newest"
+
     def _take_heartbeat(self, message: Json) -> None:
         assert self.cursor is None or message["position"] >= self.cursor[1]
         self.cursor = (message["epoch"], message["position"])
+
+
+class PriceBoard:
+    """Prices that a test names: `move` has whoever subscribed told of them."""
+
+    def __init__(self) -> None:
+        self.prices: dict[str, Price] = {}
+        self._callbacks: list[Callable[[Sequence[Price]], None]] = []
+
+    def current(self) -> Sequence[Price]:
+        return list(self.prices.values())
+
+    def subscribe(self, callback: Callable[[Sequence[Price]], None]) -> None:
+        self._callbacks.append(callback)
+
+    def move(self, **prices: str) -> None:
+        """New prices by pair."""
+        moved = [
+            Price(pair=pair, price=price, source="simulated", time=rfc3339(START))
+            for pair, price in prices.items()
+        ]
+        self.prices.update((price.pair, price) for price in moved)
+        for callback in self._callbacks:
+            callback(moved)
 
 
 class World:
@@ -173,9 +204,10 @@ class World:
 
     kind: type[Screen] = Screen
 
-    def __init__(self, journal: Journal, feed: Feed, hub: Hub) -> None:
+    def __init__(self, journal: Journal, feed: Feed, board: PriceBoard, hub: Hub) -> None:
         self.journal = journal
         self.feed = feed
+        self.board = board
         self.hub = hub
         self.screens: list[Screen] = []
 
@@ -221,16 +253,18 @@ async def running_world(
     """A world whose feed runs; at the end every screen leaves and must have met no fault."""
     journal = journal or Journal()
     feed = Feed(journal, MemoryBus())
+    board = PriceBoard()
     hub = Hub(
         journal,
         feed,
         LoopClock(),
+        board=board,
         bounds=bounds,
         user_connections=user_connections,
         elsewhere=elsewhere,
     )
     await feed.start()
-    world = World(journal, feed, hub)
+    world = World(journal, feed, board, hub)
     yield world
     for screen in world.screens:
         screen.leave()
