@@ -74,6 +74,7 @@ def _known(error: Exception) -> str | None:
         tokens.token,
         catalog.asset,
         catalog.book,
+        catalog.pair,
         opening.import_balances,
         proof.verify,
         proof.rebuild,

@@ -26,6 +26,7 @@ COMMANDS = [
     "token",
     "asset",
     "book",
+    "pair",
     "import-balances",
     "verify",
     "rebuild",
@@ -201,6 +202,27 @@ def test_assets_are_made_and_listed(tallywire: RunTallywire, sqlite_url: str) ->
     listed = tallywire("asset", database_url=sqlite_url).stdout.splitlines()
     assert "GBP\t2" in listed
     assert "USDT\t6" in listed
+
+
+def test_a_pair_is_made_and_changed(tallywire: RunTallywire, sqlite_url: str) -> None:
+    durations = ("--duration", "3600=0.92", "--duration", "60=0.85")
+    made = tallywire("pair", "BTC-EUR", "--minimum", "0.001", *durations, database_url=sqlite_url)
+    assert (made.returncode, made.stderr) == (0, "")
+    changed = tallywire("pair", "BTC-EUR", "--fee-bps", "25", database_url=sqlite_url)
+    first, *_ = changed.stdout.splitlines()
+    assert first.split("\t") == [
+        "BTC-EUR",
+        "price_decimals=2",
+        "minimum=0.00100000",
+        "fee_bps=25",
+        "durations=60=0.8500,3600=0.9200",
+        "maximum_stake=1000.00",
+        "exposure_limit=100000.00",
+        "stale_after_s=15",
+        "settlement_age_s=60",
+    ]
+    line = _one_line(tallywire("pair", "BTC-GBP", "--minimum", "1", database_url=sqlite_url))
+    assert "GBP" in line
 
 
 def test_a_book_is_made_and_its_side_stays(tallywire: RunTallywire, sqlite_url: str) -> None:

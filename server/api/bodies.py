@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from ..auth import ROLES
 from ..ledger.errors import InvalidAmount, InvalidRequest
 from ..ledger.money import LARGEST_SCALE
+from ..ledger.objects import Time
+from ..ledger.trading.pairs import BASIS_POINTS, LARGEST_SECONDS, MOST_DURATIONS
 from ..operations.batches import LARGEST_BATCH, OPERATIONS
 from ..operations.requests import Amount, UserId
 from .problems import BodyTooLarge, UnsupportedMediaType
@@ -20,7 +22,19 @@ LARGEST_BODY = 64 * 1024
 LARGEST_BATCH_BODY = 2 * 1024 * 1024
 
 AMOUNT_FIELDS = frozenset(
-    ("amount", "new_balance", "floor", "suspend_below", "alert_below", "default_floor")
+    (
+        "amount",
+        "new_balance",
+        "floor",
+        "suspend_below",
+        "alert_below",
+        "default_floor",
+        "minimum",
+        "maximum_stake",
+        "exposure_limit",
+        "payout_rate",
+        "price",
+    )
 )
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -92,6 +106,46 @@ class BookSettings(Struct):
         """The settings that the request names."""
         values = ((each, getattr(self, each.name)) for each in msgspec.structs.fields(self))
         return {each.name: value for each, value in values if value is not each.default}
+
+
+class PairDuration(Struct, kw_only=True):
+    """How long an option may run, and what a win then pays, of the stake."""
+
+    duration_s: Annotated[int, Meta(ge=1, le=LARGEST_SECONDS)]
+    payout_rate: Annotated[
+        str, Meta(description="More than 0 and at most 100; at most four decimals.")
+    ]
+
+
+class PairSettings(Struct, kw_only=True):
+    """
+    A pair's settings; absent = unchanged. A new one needs `minimum`; `price_decimals` cannot change
+    once the pair exists. Amounts have at most their asset's decimals.
+    """
+
+    price_decimals: Annotated[int, Meta(ge=0, le=LARGEST_SCALE)] | None = None
+    minimum: Amount | None = None
+    fee_bps: Annotated[int, Meta(ge=0, le=BASIS_POINTS)] | None = None
+    durations: Annotated[list[PairDuration], Meta(max_length=MOST_DURATIONS)] | None = None
+    maximum_stake: Amount | None = None
+    exposure_limit: Amount | None = None
+    stale_after_s: Annotated[int, Meta(ge=1, le=LARGEST_SECONDS)] | None = None
+    settlement_age_s: Annotated[int, Meta(ge=1, le=LARGEST_SECONDS)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that the request names."""
+        every: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in every.items() if value is not None}
+
+
+class PricePush(Struct, kw_only=True):
+    """A pair's new price; `time`, when its source had it, is kept and decides nothing."""
+
+    price: Annotated[
+        str,
+        Meta(description="In quote for one of base, positive, at most `price_decimals` decimals."),
+    ]
+    time: Time | None = None
 
 
 class VerificationRequest(Struct, kw_only=True):

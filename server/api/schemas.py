@@ -8,7 +8,19 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..ledger.catalog import Asset, Book
 from ..ledger.invariants import Discrepancy
-from ..ledger.objects import DatedBalance, Decimals, Epoch, Hold, Id, Position, Time, Told, Update
+from ..ledger.objects import (
+    DatedBalance,
+    Decimals,
+    Epoch,
+    Hold,
+    Id,
+    Pair,
+    Position,
+    Price,
+    Time,
+    Told,
+    Update,
+)
 from ..ledger.proof.records import Verification
 from ..webhooks.registrations import Status
 
@@ -164,6 +176,20 @@ class Books(Struct):
     """Books, by name."""
 
     items: list[Book]
+    next_cursor: str | None
+
+
+class Pairs(Struct):
+    """Pairs, by name."""
+
+    items: list[Pair]
+    next_cursor: str | None
+
+
+class Prices(Struct):
+    """The newest prices, by pair."""
+
+    items: list[Price]
     next_cursor: str | None
 
 
@@ -327,7 +353,11 @@ ANSWERS: tuple[type[Struct], ...] = (
     History,
     Hold,
     Holds,
+    Pair,
+    Pairs,
     PauseState,
+    Price,
+    Prices,
     Problem,
     Readiness,
     Removed,

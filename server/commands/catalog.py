@@ -1,4 +1,4 @@
-"""`asset` and `book`: what the ledger keeps balances of."""
+"""`asset`, `book` and `pair`: what the ledger keeps balances of, and what is traded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .running import actor, print_lines, with_ledger
 
 if TYPE_CHECKING:
     from ..ledger import BalanceManager
+    from ..ledger.objects import Pair
 
 
 @click.command()
@@ -70,6 +71,62 @@ def book(name: str | None, **options: Any) -> None:
         return [_described(each) for each in manager.catalog.books.values()]
 
     print_lines(with_ledger(work))
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--minimum", metavar="AMOUNT", help="The least of base in a spot order.")
+@click.option("--price-decimals", type=click.IntRange(0, LARGEST_SCALE), help="2; fixed for good.")
+@click.option("--fee-bps", type=int, help="Of a spot order's quote, in 1/10000; 10.")
+@click.option(
+    "--duration",
+    "durations",
+    multiple=True,
+    metavar="SECONDS=RATE",
+    help="Of options, with the payout of the stake; all of them.",
+)
+@click.option("--maximum-stake", metavar="AMOUNT", help="Of an option; 1000.")
+@click.option("--exposure-limit", metavar="AMOUNT", help="Of all payouts to come; 100000.")
+@click.option("--stale-after-s", type=int, help="An older price refuses trades; 15.")
+@click.option("--settlement-age-s", type=int, help="How old an expiry's price may be; 60.")
+def pair(name: str | None, durations: tuple[str, ...], **options: Any) -> None:
+    """
+    Make the pair NAME (BASE-QUOTE) or change what is given, or list all pairs.
+
+    \b
+    tallywire pair
+    tallywire pair BTC-EUR --minimum 0.0001 --fee-bps 25
+    tallywire pair BTC-EUR --duration 60=0.85 --duration 3600=0.92
+    """
+    settings = {key: value for key, value in options.items() if value is not None}
+    if durations:
+        settings["durations"] = [_duration(each) for each in durations]
+    if settings and name is None:
+        raise click.UsageError("which pair?")
+
+    async def work(manager: BalanceManager) -> list[str]:
+        from ..ledger.views import pair_view
+
+        if name is not None:
+            await manager.administration.put_pair(name, settings, actor=actor())
+        views = [pair_view(each, manager.catalog) for each in manager.catalog.pairs.values()]
+        return [_described_pair(view) for view in sorted(views, key=lambda view: view.pair)]
+
+    print_lines(with_ledger(work))
+
+
+def _duration(text: str) -> dict[str, Any]:
+    seconds, _, rate = text.partition("=")
+    if not (seconds.isascii() and seconds.isdigit()):
+        raise click.UsageError(f"{text!r} is not SECONDS=RATE, such as 60=0.85")
+    return {"duration_s": int(seconds), "payout_rate": rate}
+
+
+def _described_pair(view: Pair) -> str:
+    durations = ",".join(f"{each.duration_s}={each.payout_rate}" for each in view.durations)
+    settings = {name: getattr(view, name) for name in view.__struct_fields__[3:]}
+    told = [f"{name}={value}" for name, value in (settings | {"durations": durations}).items()]
+    return "\t".join([view.pair, *told])
 
 
 def _described(book: Book) -> str:

@@ -1,5 +1,6 @@
 """
-What operators set: assets, books, mirrors, pause; each under the clock's lock, each in the audit.
+What operators set: assets, books, pairs, mirrors, pause; each under the clock's lock, each in the
+audit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from .mirrors.mirror import Mirror, MirrorOptions, may_share, same_rows
 from .mirrors.rows import MirrorRows
 from .mirrors.tables import describe
 from .money import LARGEST_SCALE, parse_amount
+from .trading.pairs import Pair, assets_of
+from .trading.pairs import with_settings as with_pair_settings
 
 
 class Administration:
@@ -110,6 +113,28 @@ class Administration:
                 audit_row(self._clock, actor, "book_set", name, dict(settings))
             )
         return book
+
+    async def put_pair(self, name: str, settings: Mapping[str, Any], *, actor: str) -> Pair:
+        """
+        Make the pair `name`, or change its `settings`, as the contract's PAIR writes them; absent
+        = unchanged. Raises InvalidRequest, InvalidAmount, UnknownAsset; Conflict where its prices'
+        decimals would change.
+        """
+        base, quote = assets_of(name)
+        async with self._settings_change() as connection:
+            catalog = await self._journal.catalog(connection)
+            pair = with_pair_settings(
+                catalog.pairs.get(name),
+                name,
+                settings,
+                base_scale=catalog.asset(base).scale,
+                quote_scale=catalog.asset(quote).scale,
+            )
+            await self._journal.write_pair(connection, pair)
+            await connection.execute(
+                audit_row(self._clock, actor, "pair_set", name, dict(settings))
+            )
+        return pair
 
     async def put_mirror(self, name: str, options: MirrorOptions, *, actor: str) -> Mirror:
         """

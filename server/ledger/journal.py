@@ -31,7 +31,7 @@ STATE_COLUMNS = StoredState._fields
 _HOLD_COLUMNS = tuple(column.name for column in schema.holds.columns)
 _ACCOUNT_COLUMNS = ("id", "book", "owner", "asset", *STATE_COLUMNS)
 _NAME_COLUMNS = ("name", "book", "owner", "asset")
-PAIR_COLUMNS = Pair.__struct_fields__
+_PAIR_COLUMNS = Pair.__struct_fields__
 ENTRY_COLUMNS = (
     "seq",
     *(name for name in STATE_COLUMNS if name not in ("seq", "digest", "total_earned")),
@@ -99,7 +99,7 @@ class Journal:
             )
         )
         mirrors = await connection.execute(text("SELECT definition FROM mirrors ORDER BY id"))
-        pairs = await connection.execute(text(f"SELECT {', '.join(PAIR_COLUMNS)} FROM pairs"))
+        pairs = await connection.execute(text(f"SELECT {', '.join(_PAIR_COLUMNS)} FROM pairs"))
         return Catalog(
             version=clock.settings_version,
             paused=clock.paused,
@@ -109,7 +109,7 @@ class Journal:
                 for row in books
             },
             mirrors=tuple(msgspec.json.decode(row.definition, type=Mirror) for row in mirrors),
-            pairs={row.pair: pair_from(row) for row in pairs},
+            pairs={row.pair: _pair_from(row) for row in pairs},
         )
 
     async def account_ids(
@@ -365,6 +365,18 @@ class Journal:
                 row,
             )
 
+    async def write_pair(self, connection: AsyncConnection, pair: Pair) -> None:
+        """Make a pair, or give it other settings."""
+        set_ = ", ".join(f"{name} = excluded.{name}" for name in _PAIR_COLUMNS[1:])
+        await connection.execute(
+            text(
+                f"INSERT INTO pairs ({', '.join(_PAIR_COLUMNS)})"
+                f" VALUES ({', '.join(f':{name}' for name in _PAIR_COLUMNS)})"
+                f" ON CONFLICT (pair) DO UPDATE SET {set_}"
+            ),
+            _pair_row(pair),
+        )
+
     async def append(
         self,
         connection: AsyncConnection,
@@ -485,18 +497,6 @@ def hold_from(row: Row[Any]) -> Hold:
     )
 
 
-def pair_from(row: Row[Any]) -> Pair:
-    """The pair of a row of PAIR_COLUMNS."""
-    durations = msgspec.json.decode(row.durations, type=tuple[Duration, ...])
-    return Pair(**{**row._mapping, "durations": durations})
-
-
-def pair_row(pair: Pair) -> dict[str, Any]:
-    """The values of PAIR_COLUMNS for `pair`."""
-    durations = msgspec.json.encode(pair.durations).decode()
-    return {**msgspec.structs.asdict(pair), "durations": durations}
-
-
 def committed_from(row: Sequence[Any]) -> Committed:
     """The wire-ready form of a stored (position, id, type, encoded)."""
     return Committed(row[0], row[1], row[2], row[3].encode())
@@ -511,6 +511,18 @@ def _clock(row: Row[Any]) -> ClockState:
         settings_version=row.settings_version,
         paused=bool(row.paused),
     )
+
+
+def _pair_from(row: Row[Any]) -> Pair:
+    """The pair of a row of _PAIR_COLUMNS."""
+    durations = msgspec.json.decode(row.durations, type=tuple[Duration, ...])
+    return Pair(**{**row._mapping, "durations": durations})
+
+
+def _pair_row(pair: Pair) -> dict[str, Any]:
+    """The values of _PAIR_COLUMNS for `pair`."""
+    durations = msgspec.json.encode(pair.durations).decode()
+    return {**msgspec.structs.asdict(pair), "durations": durations}
 
 
 def _array(column: Any) -> str:

@@ -47,6 +47,7 @@ from .receipts import Receipt
 from .report import Progress, Report
 from .reversals import Original, reverse
 from .statements import Statement
+from .trading.stamping import Prices
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import Batch, with_epoch
 
@@ -73,6 +74,7 @@ class BalanceManager:
         mirrors: MirrorCheck,
         proof: Proof,
         exporter: Exporter,
+        prices: Prices,
         types: TransactionTypes,
         refresh: Callable[[], Any],
         database: Database,
@@ -94,6 +96,7 @@ class BalanceManager:
         self.leases = leases
         self.mirrors = mirrors
         self.proof = proof
+        self.prices = prices
         self.types = types
         self._news = asyncio.Event()
         committer.on_commit(self._tell_news)

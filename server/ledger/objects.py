@@ -94,6 +94,34 @@ class Hold(Struct, frozen=True, kw_only=True, gc=False):
     reference: str | None
 
 
+class OptionDuration(Struct, frozen=True, kw_only=True, gc=False):
+    """How long an option may run, and what a win then pays besides the stake."""
+
+    duration_s: int
+    payout_rate: Annotated[str, Meta(description="Of the stake, four decimals.")]
+
+
+class Pair(Struct, frozen=True, kw_only=True, gc=False):
+    """What is traded against what, and by which rules."""
+
+    pair: Annotated[str, Meta(description="`BASE-QUOTE`.")]
+    base: str
+    quote: str
+    price_decimals: Annotated[int, Meta(description="How many its prices have.")]
+    minimum: Annotated[Decimals, Meta(description="The least of base in a spot order.")]
+    fee_bps: Annotated[int, Meta(description="Of a spot order's quote, in 1/10000.")]
+    durations: list[OptionDuration]
+    maximum_stake: Annotated[Decimals, Meta(description="Of an option, in quote.")]
+    exposure_limit: Annotated[
+        Decimals,
+        Meta(description="What all open options of a book may pay besides stakes, in quote."),
+    ]
+    stale_after_s: Annotated[int, Meta(description="A price that is older refuses trades.")]
+    settlement_age_s: Annotated[
+        int, Meta(description="How old the price of an option's expiry may be.")
+    ]
+
+
 class Price(Struct, frozen=True, kw_only=True, gc=False):
     """What one unit of a pair's base is worth in its quote; `time`: when it was stamped."""
 

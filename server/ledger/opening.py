@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 from uuid import uuid4
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .. import logs
-from . import migrations, schema
+from . import migrations
 from .access import Access
 from .administration import Administration
 from .batch import Knowledge
@@ -25,7 +25,7 @@ from .digest import GENESIS
 from .errors import SchemaMismatch
 from .exporting import Exporter
 from .history import JournalReader
-from .journal import Journal, pair_row
+from .journal import Journal
 from .leases import Leases
 from .manager import BalanceManager
 from .mirrors.check import MirrorCheck
@@ -33,7 +33,8 @@ from .mirrors.sync import MirrorSync
 from .proof.records import Verifications
 from .proof.runs import Proof
 from .proof.verify import Verifier
-from .trading.pairs import FIRST_PAIRS, assets_of, with_settings
+from .trading.pairs import FIRST_PAIRS, Pair, assets_of, with_settings
+from .trading.stamping import Prices
 from .transaction_types import TransactionTypes
 
 _log = logs.get_logger(__name__)
@@ -122,6 +123,7 @@ async def open_ledger_in(
             types,
         ),
         Exporter(database, journal),
+        Prices(database, clock, lambda: knowledge.catalog, refresh),
         types,
         refresh,
         database,
@@ -211,8 +213,8 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
                 text("INSERT INTO assets (code, scale) VALUES (:code, :scale)"),
                 {"code": code, "scale": scale},
             )
-        for pair, minimum in FIRST_PAIRS.items():
-            await connection.execute(insert(schema.pairs).values(_first_pair(pair, minimum)))
+        for pair in _first_pairs():
+            await Journal(database.dialect).write_pair(connection, pair)
         for name in FIRST_BOOKS:
             await connection.execute(
                 text(
@@ -230,10 +232,16 @@ async def _begin_journal(connection: AsyncConnection, database: Database, clock:
         _log.warning("the journal has a new epoch", epoch=epoch, reason="this is another database")
 
 
-def _first_pair(name: str, minimum: str) -> dict[str, Any]:
-    base, quote = assets_of(name)
-    scales = {"base_scale": FIRST_ASSETS[base], "quote_scale": FIRST_ASSETS[quote]}
-    return pair_row(with_settings(None, name, {"minimum": minimum}, **scales))
+def _first_pairs() -> Iterator[Pair]:
+    for name, minimum in FIRST_PAIRS.items():
+        base, quote = assets_of(name)
+        yield with_settings(
+            None,
+            name,
+            {"minimum": minimum},
+            base_scale=FIRST_ASSETS[base],
+            quote_scale=FIRST_ASSETS[quote],
+        )
 
 
 async def _read_knowledge(database: Database, journal: Journal) -> Knowledge:

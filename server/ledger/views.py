@@ -16,6 +16,8 @@ from .intents import ChangeAccount, OpenAccount, Reverse
 from .money import format_amount, parse_amount
 from .objects import AccountEntry, Balance, DatedBalance
 from .rules import Decision, Entry
+from .trading.pairs import RATE_DECIMALS, Pair
+from .trading.prices import Price, format_price
 
 # Holds, settings and chains follow the order of booking: no effective date is theirs.
 _BY_BOOKING = (
@@ -151,6 +153,40 @@ def hold_from_view(view: Mapping[str, Any], position: int, catalog: Catalog) -> 
 def owners_hold(view: objects.Hold) -> objects.Hold:
     """The HOLD object `view` for its owner: who else placed it is not told."""
     return view if view.placed_by == view.user_id else structs.replace(view, placed_by=None)
+
+
+def pair_view(pair: Pair, catalog: Catalog) -> objects.Pair:
+    """The PAIR object of `pair`."""
+    base, quote = catalog.asset(pair.base).scale, catalog.asset(pair.quote).scale
+    return objects.Pair(
+        pair=pair.pair,
+        base=pair.base,
+        quote=pair.quote,
+        price_decimals=pair.price_decimals,
+        minimum=format_amount(pair.minimum, base),
+        fee_bps=pair.fee_bps,
+        durations=[
+            objects.OptionDuration(
+                duration_s=each.duration_s,
+                payout_rate=format_amount(each.payout_rate, RATE_DECIMALS),
+            )
+            for each in pair.durations
+        ],
+        maximum_stake=format_amount(pair.maximum_stake, quote),
+        exposure_limit=format_amount(pair.exposure_limit, quote),
+        stale_after_s=pair.stale_after_s,
+        settlement_age_s=pair.settlement_age_s,
+    )
+
+
+def price_view(price: Price, pair: Pair) -> objects.Price:
+    """The PRICE object of a `price` of `pair`."""
+    return objects.Price(
+        pair=price.pair,
+        price=format_price(price.price, pair.price_decimals),
+        source=price.source,
+        time=price.time,
+    )
 
 
 def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/batches": {"items": [{"operation": "deposit", **MONEY}]},
     "PUT /v1/admin/assets/{code}": {"scale": 3},
     "PUT /v1/admin/books/{book}": {},
+    "PUT /v1/admin/pairs/{pair}": {"fee_bps": 20},
+    "PUT /v1/prices/{pair}": {"price": "64000.00"},
     "POST /v1/admin/accounts": {"book": "main", "user_id": "alice", "asset": "BTC"},
     "PATCH /v1/admin/accounts/{book}/{owner}/{asset}": {"floor": "-1"},
     "POST /v1/admin/verifications": {},
@@ -37,6 +39,7 @@ BODIES: dict[str, Any] = {
 PATHS = {
     "{code}": "XYZ",
     "{book}": "main",
+    "{pair}": "BTC-USDT",
     "{owner}": "alice",
     "{asset}": "USDT",
     "{user}": "alice",
