@@ -8,7 +8,7 @@ agree with one another, and no long snapshot slows the writers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -27,6 +27,7 @@ from .journal_lines import (
     Header,
     Line,
     Posting,
+    Price,
     Revocation,
     Seal,
     Transaction,
@@ -66,9 +67,14 @@ class Exporter:
             # Read after the clock: whatever has an account at its position is in it.
             catalog = await self._journal.catalog(connection)
             last_audit = (await connection.execute(_LAST_AUDIT)).scalar_one()
+            # So are the prices that anything up to its position was traded by.
+            last_prices = {
+                pair: (await connection.execute(_LAST_PRICE, {"pair": pair})).scalar_one()
+                for pair in sorted(catalog.pairs)
+            }
         hashed, counts = sha256(), Counter[type[Line]]()
         postings = 0
-        async for line in self._lines(clock, catalog, last_audit):
+        async for line in self._lines(clock, catalog, last_prices, last_audit):
             counts[type(line)] += 1
             if isinstance(line, Transaction):
                 postings += len(line.postings)
@@ -83,13 +89,18 @@ class Exporter:
             postings=postings,
             audit=counts[Audit],
             revocations=counts[Revocation],
+            prices=counts[Price],
             sha256=hashed.hexdigest(),
         )
         write(encode_line(end))
         return Exported(clock.position, clock.seal)
 
     async def _lines(
-        self, clock: ClockState, catalog: Catalog, last_audit: int
+        self,
+        clock: ClockState,
+        catalog: Catalog,
+        last_prices: Mapping[str, int],
+        last_audit: int,
     ) -> AsyncIterator[Line]:
         yield Header(
             format=FORMAT,
@@ -99,7 +110,11 @@ class Exporter:
             seal=clock.seal,
             assets={asset.code: asset.scale for asset in catalog.assets.values()},
             books=list(catalog.books.values()),
+            pairs=[catalog.pairs[name] for name in sorted(catalog.pairs)],
         )
+        for pair, last in last_prices.items():
+            async for line in self._rest(_PRICES, Price, 0, pair=pair, last=last):
+                yield line
         after = 0
         while after < clock.position:
             page, seals = await self._page(after, clock.position)
@@ -140,7 +155,11 @@ class Exporter:
         return page, seals
 
     async def _rest(
-        self, statement: TextClause, kind: type[Audit | Revocation], after: Any, **parameters: Any
+        self,
+        statement: TextClause,
+        kind: type[Audit | Price | Revocation],
+        after: Any,
+        **parameters: Any,
     ) -> AsyncIterator[Line]:
         """The rows of a table above `after` by their first column, which is left out."""
         while True:
@@ -163,6 +182,11 @@ _POSTINGS = text(
     f"SELECT p.position, a.name, {', '.join(f'p.{name}' for name in POSTING_COLUMNS)}"
     " FROM postings p JOIN accounts a ON a.id = p.account_id"
     " WHERE p.position > :after AND p.position <= :upto ORDER BY p.position, a.name"
+)
+_LAST_PRICE = text("SELECT COALESCE(max(number), 0) FROM prices WHERE pair = :pair")
+_PRICES = text(
+    f"SELECT number, {', '.join(Price.__struct_fields__)} FROM prices"
+    " WHERE pair = :pair AND number > :after AND number <= :last ORDER BY number LIMIT :limit"
 )
 _LAST_AUDIT = text("SELECT COALESCE(max(id), 0) FROM audit")
 _AUDIT = text(

@@ -33,6 +33,7 @@ from .dialects import Sets
 from .digest import GENESIS
 from .errors import LedgerError
 from .holds import Hold
+from .importing_trading import TradingLoad, read_pairs
 from .invariants import NOBODY, Discrepancy, Measure
 from .journal import STATE_COLUMNS, Journal
 from .journal_lines import (
@@ -41,6 +42,7 @@ from .journal_lines import (
     End,
     Header,
     Line,
+    Price,
     Revocation,
     Seal,
     Transaction,
@@ -259,14 +261,17 @@ class _Load:
         if not isinstance(header, Header):
             self._lines.refuse("a journal begins with its header")
         self.epoch = header.epoch
-        self._catalog = self._read_catalog(header)
+        self._catalog = self._read_catalog(header, await self._journal.catalog(self._connection))
         self._walk = JournalWalk(self._catalog, self._types)
-        await self._write_catalog()
-        line = await self._load_batches(header)
+        with self._refused_by_database(self._lines.number):
+            await self._write_catalog()
+        self._trading = TradingLoad(self._connection, self._catalog)
+        line = await self._load_batches(header, await self._load_prices())
         end = await self._load_rest(line)
-        counted = ("seals", "transactions", "postings", "audit", "revocations")
+        counted = ("seals", "transactions", "postings", "audit", "revocations", "prices")
         self._lines.close(end, {name: self._counts[name] for name in counted})
         await self._forget_known()
+        await self._trading.write_tickers()
         imported = Imported(header.position, header.seal, str(uuid4()))
         await self._connection.execute(
             text(
@@ -281,14 +286,14 @@ class _Load:
         return imported
 
     async def _check_empty(self, position: int) -> None:
-        for table in (schema.accounts, schema.audit):
+        for table in (schema.accounts, schema.audit, schema.prices):
             found = await self._connection.execute(text(f"SELECT 1 FROM {table.name} LIMIT 1"))
             if position or found.first() is not None:
                 raise NotEmpty
 
     # The header
 
-    def _read_catalog(self, header: Header) -> Catalog:
+    def _read_catalog(self, header: Header, first: Catalog) -> Catalog:
         for code, scale in header.assets.items():
             if not ASSET_CODE.fullmatch(code) or not 0 <= scale <= 12:
                 self._lines.refuse(f"no asset: {code!r} with {scale} decimals")
@@ -297,13 +302,14 @@ class _Load:
                 book.name: with_settings(None, book.name, _settings(msgspec.structs.asdict(book)))
                 for book in header.books
             }
+            assets = {code: Asset(code, scale) for code, scale in header.assets.items()}
+            pairs = read_pairs(header.pairs, assets, first)
         except LedgerError as error:
             self._lines.refuse(str(error))
-        assets = {code: Asset(code, scale) for code, scale in header.assets.items()}
-        return Catalog(version=0, paused=False, assets=assets, books=books)
+        return Catalog(version=0, paused=False, assets=assets, books=books, pairs=pairs)
 
     async def _write_catalog(self) -> None:
-        """The file's assets and books, instead of those that every ledger begins with."""
+        """The file's assets, books and pairs, instead of those that every ledger begins with."""
         assets = [msgspec.structs.asdict(asset) for asset in self._catalog.assets.values()]
         books = [
             {**msgspec.structs.asdict(book), "self_service": int(book.self_service)}
@@ -313,14 +319,31 @@ class _Load:
             await self._connection.execute(table.delete())
             if values:
                 await self._connection.execute(insert(table), values)
+        await self._connection.execute(schema.pairs.delete())
+        for pair in self._catalog.pairs.values():
+            await self._journal.write_pair(self._connection, pair)
+
+    async def _load_prices(self) -> Line:
+        """All prices; the result is the line after them."""
+        line, prices = self._lines.next(), list[Price]()
+        while isinstance(line, Price):
+            self._refuse_if(self._lines.number, self._trading.price(line))
+            self._counts["prices"] += 1
+            prices.append(line)
+            line = self._lines.next()
+            if not isinstance(line, Price) or len(prices) == TRANSACTIONS_PER_CHUNK:
+                with self._refused_by_database(self._lines.number - len(prices)):
+                    await self._trading.write_prices(prices)
+                prices = []
+        return line
 
     # Batches
 
-    async def _load_batches(self, header: Header) -> Line:
-        """All seals and transactions; the result is the line after them."""
+    async def _load_batches(self, header: Header, line: Line) -> Line:
+        """All seals and transactions, `line` the first; the result is the line after them."""
         chunk = _Chunk()
         position = 0
-        while isinstance(line := self._lines.next(), (Seal, Transaction)):
+        while isinstance(line, (Seal, Transaction)):
             if isinstance(line, Seal):
                 self._begin_batch(line, position)
                 self._counts["seals"] += 1
@@ -335,6 +358,7 @@ class _Load:
                 chunk = _Chunk()
                 if self._progress is not None:
                     self._progress(position, header.position)
+            line = self._lines.next()
         if chunk.lines:
             await self._load(chunk)
         if position != self._batch.last:

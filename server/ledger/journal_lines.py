@@ -1,11 +1,12 @@
 """
 The lines of an exported journal: JSON Lines in UTF-8, one object a line, told apart by `line`.
 
-Pure. First the header; then each batch's seal with the transactions that it covers, in the order
-of their positions, each with its postings; then the audit and the revocations; last the closing
-line, without which the file is cut. Values are as they are stored: integers are minor units,
-`amount` and `balance` of a posting credit-positive, so that digests, content hashes and seals can
-be computed from the file alone. A field that is null is left out.
+Pure. First the header; then the prices by pair and number; then each batch's seal with the
+transactions that it covers, in the order of their positions, each with its postings; then the audit
+and the revocations; last the closing line, without which the file is cut. Values are as they are
+stored: integers are minor units, `amount` and `balance` of a posting credit-positive, so that
+digests, content hashes and seals can be computed from the file alone. A field that is null is left
+out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from .catalog import Book
+from .trading.pairs import Pair
+from .trading.prices import PriceSource
 
 FORMAT: Literal["tallywire journal"] = "tallywire journal"
 VERSION: Literal[1] = 1
@@ -36,7 +39,8 @@ class _Line(
 class Header(_Line, frozen=True, kw_only=True):
     """
     What the journal is and where it ends: its epoch, head and the head's seal; and what its
-    accounts are counted in: the scale of each asset by its code, and the books.
+    accounts are counted in: the scale of each asset by its code, and the books; and what is
+    traded, which files from before there was trading do not say.
     """
 
     format: Literal["tallywire journal"]
@@ -46,6 +50,19 @@ class Header(_Line, frozen=True, kw_only=True):
     seal: str
     assets: dict[str, int]
     books: list[Book]
+    pairs: list[Pair] | None = None
+
+
+class Price(_Line, frozen=True, kw_only=True):
+    """A row of `prices`: in units of the last decimal that prices of the pair have."""
+
+    pair: str
+    number: int
+    price: int
+    source: PriceSource
+    actor: str
+    told_at: str | None = None
+    stamped_at: str
 
 
 class Seal(_Line, frozen=True, kw_only=True):
@@ -131,10 +148,11 @@ class End(_Line, frozen=True, kw_only=True):
     postings: int
     audit: int
     revocations: int
+    prices: int = 0
     sha256: str
 
 
-Line = Header | Seal | Transaction | Audit | Revocation | End
+Line = Header | Price | Seal | Transaction | Audit | Revocation | End
 
 TRANSACTION_COLUMNS = Transaction.__struct_fields__[:-1]
 POSTING_COLUMNS = Posting.__struct_fields__[1:]

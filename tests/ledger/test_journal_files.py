@@ -20,6 +20,7 @@ from tallywire.ledger.catalog import Book
 from tallywire.ledger.digest import GENESIS
 from tallywire.ledger.errors import IdempotencyKeyReused
 from tallywire.ledger.importing import NotEmpty
+from tallywire.ledger.trading.pairs import Pair
 
 from .journal_files import contents, exported, parsed, write_all
 from .oracle import examine
@@ -64,6 +65,8 @@ def test_a_line_has_every_column_of_its_table() -> None:
     assert columns["revocations"] == journal_lines.Revocation.__struct_fields__
     assert columns["assets"] == ("code", "scale")
     assert columns["books"] == Book.__struct_fields__
+    assert columns["pairs"] == Pair.__struct_fields__
+    assert columns["prices"] == journal_lines.Price.__struct_fields__
 
 
 @pytest.mark.usefixtures("small_pages")
