@@ -21,7 +21,7 @@ from .journal import SELECT_HOLDS, committed_from, hold_from
 from .money import format_amount
 from .reversals import Original
 from .statements import EffectiveReader
-from .updates import Batch, Committed
+from .updates import Batch, Committed, UpdateFilter
 
 PAGE_BYTES = 1 << 20
 _COMMITTED = "t.position, t.id, t.type, t.encoded"
@@ -160,14 +160,18 @@ class JournalReader(EffectiveReader):
                 rows = (
                     await connection.execute(
                         text(
-                            f"SELECT {_COMMITTED}, t.metadata FROM ({seen.all}) seen"
+                            f"SELECT {_COMMITTED}, t.subject, t.metadata FROM ({seen.all}) seen"
                             " JOIN transactions t ON t.position = seen.position"
                             f" WHERE {conditions} ORDER BY t.position DESC LIMIT :limit"
                         ),
                         {**seen.parameters, **parameters, "before": below, "limit": limit},
                     )
                 ).all()
-                found += [committed_from(r) for r in rows if _metadata_fits(r.metadata, wanted)]
+                found += [
+                    committed_from(row)
+                    for row in rows
+                    if _metadata_fits(row.metadata, wanted) and _place_fits(row, user_id, wanted)
+                ]
                 if len(rows) < limit:
                     break
                 below = rows[-1].position
@@ -315,25 +319,27 @@ class JournalReader(EffectiveReader):
         book: str | None = None,
         asset: str | None = None,
     ) -> _Seen:
-        """The positions that a user sees: of the user's accounts, and as a subject."""
+        """
+        The positions that a user sees: of the user's accounts, in `book` and `asset` where given,
+        and as a subject.
+        """
         rows = await connection.execute(
             text("SELECT id, book, asset FROM accounts WHERE owner = :user"), {"user": user_id}
         )
         ids = [row.id for row in rows if book in (None, row.book) and asset in (None, row.asset)]
-        with_subject = book is None and asset is None
-        return _Seen(self._database.dialect, ids, user_id if with_subject else None)
+        return _Seen(self._database.dialect, ids, user_id)
 
 
 class _Seen:
     """SQL for the positions that a user sees, by each account's own index."""
 
-    def __init__(self, dialect: str, ids: Sequence[int], subject: str | None) -> None:
+    def __init__(self, dialect: str, ids: Sequence[int], subject: str) -> None:
         self._sqlite = dialect == "sqlite"
         self._sets = Sets(dialect)
-        self._with_subject = subject is not None
-        self.parameters: dict[str, Any] = {"accounts": self._sets.parameter(ids)}
-        if subject is not None:
-            self.parameters["subject"] = subject
+        self.parameters: dict[str, Any] = {
+            "accounts": self._sets.parameter(ids),
+            "subject": subject,
+        }
 
     @property
     def ascending(self) -> str:
@@ -358,10 +364,9 @@ class _Seen:
                 " CROSS JOIN LATERAL (SELECT position FROM postings WHERE account_id = w.id"
                 f" AND {condition} {limit}) p"
             )
-        if self._with_subject:
-            positions += (
-                f" UNION SELECT position FROM transactions WHERE subject = :subject AND {condition}"
-            )
+        positions += (
+            f" UNION SELECT position FROM transactions WHERE subject = :subject AND {condition}"
+        )
         return f"SELECT DISTINCT position FROM ({positions}) positions {limit}"
 
 
@@ -419,6 +424,15 @@ def _metadata_fits(stored: str, wanted: HistoryFilter) -> bool:
         name in metadata and _as_text(metadata[name]) == value
         for name, value in wanted.metadata.items()
     )
+
+
+def _place_fits(row: Any, user_id: str, wanted: HistoryFilter) -> bool:
+    """Whether `row`, of an account that is wanted or of the user as its subject, is wanted."""
+    if row.subject != user_id or (wanted.book is None and wanted.asset is None):
+        return True
+    place = UpdateFilter(book=wanted.book, asset=wanted.asset)
+    update = dict(committed_from(row).user_bodies())[user_id]
+    return place.matches(msgspec.json.decode(update))
 
 
 def _as_text(value: Any) -> str:

@@ -124,7 +124,10 @@ def with_epoch(epoch: str, body: bytes) -> bytes:
 
 
 class UpdateFilter(Struct, frozen=True):
-    """Which updates a reader wants: one of an update's changes must meet every condition."""
+    """
+    Which updates a reader wants: one of an update's changes must meet every condition. One without
+    changes counts as a change of 0 where its trade's stake was, or in the book of its control.
+    """
 
     user_id: str | None = None
     asset: str | None = None
@@ -165,7 +168,7 @@ class UpdateFilter(Struct, frozen=True):
             return False
         if self.asset is None and self.book is None and self.min_amount is None:
             return True
-        return any(self._change_matches(change) for change in update["changes"])
+        return any(self._change_matches(change) for change in update["changes"] or _about(update))
 
     def _change_matches(self, change: Mapping[str, Any]) -> bool:
         return (
@@ -176,6 +179,17 @@ class UpdateFilter(Struct, frozen=True):
                 or abs(Decimal(change["amount"])) >= Decimal(self.min_amount)
             )
         )
+
+
+def _about(update: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What stands for the changes of an `update` that has none."""
+    trade, control = update.get("trade"), update.get("control")
+    if trade is not None:
+        quote = trade["pair"].rpartition("-")[2]
+        return [{"book": trade["book"], "asset": quote, "amount": "0"}]
+    if control is not None:
+        return [{"book": control["book"], "asset": None, "amount": "0"}]
+    return []
 
 
 class AdminUpdates:

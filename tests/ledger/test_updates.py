@@ -121,11 +121,32 @@ def test_one_change_meets_every_condition(conditions: dict[str, Any], passes: bo
     assert UpdateFilter.parse(conditions).matches(UPDATE) is passes
 
 
-def test_an_update_without_changes() -> None:
-    empty = {**UPDATE, "changes": []}
-    assert UpdateFilter.parse({"user_id": "alice"}).matches(empty)
-    for name, value in (("asset", "USD"), ("book", "main"), ("min_amount", "0")):
-        assert not UpdateFilter.parse({name: value}).matches(empty)
+OF_A_TRADE = {"trade": {"pair": "BTC-USD", "book": "demo"}}
+OF_A_CONTROL = {"control": {"mode": "win", "book": "demo"}}
+
+
+@pytest.mark.parametrize(
+    ("about", "conditions", "passes"),
+    [
+        ({}, {"user_id": "alice"}, True),
+        ({}, {"asset": "USD"}, False),
+        ({}, {"book": "main"}, False),
+        ({}, {"min_amount": "0"}, False),
+        (OF_A_TRADE, {"book": "demo", "asset": "USD", "min_amount": "0"}, True),
+        (OF_A_TRADE, {"book": "main"}, False),
+        (OF_A_TRADE, {"asset": "BTC"}, False),
+        (OF_A_TRADE, {"min_amount": "0.01"}, False),
+        (OF_A_TRADE, {"book": "demo", "user_id": "bob"}, False),
+        (OF_A_CONTROL, {"book": "demo"}, True),
+        (OF_A_CONTROL, {"book": "main"}, False),
+        (OF_A_CONTROL, {"asset": "USD"}, False),
+    ],
+)
+def test_an_update_without_changes(
+    about: dict[str, Any], conditions: dict[str, Any], passes: bool
+) -> None:
+    empty = {**UPDATE, "changes": [], **about}
+    assert UpdateFilter.parse(conditions).matches(empty) is passes
 
 
 @pytest.mark.parametrize(
