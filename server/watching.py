@@ -99,7 +99,12 @@ class View:
                 lines = [line for update in updates for line in self._update(update, follow=False)]
                 self._move(message["epoch"], message["to"])
                 return lines
-            case "trading_control_update" | "heartbeat":
+            case "trading_control_update":
+                if message["position"] <= self._position:
+                    return []
+                self._move(message["epoch"], message["position"])
+                return [f"-- {_control_words(message)} from position {message['position']} on"]
+            case "heartbeat":
                 self._move(message["epoch"], message["position"])
                 return []
             case "error":
@@ -148,7 +153,12 @@ class View:
                 f"{head}  {change['book']} {change['asset']}  {sign}{change['amount']}"
                 f" = {change['balance']}  {kind}  {text}{alert}".rstrip()
             )
-        return lines or [f"{head}  {kind}  {text}".rstrip()]
+        if "control" in update:
+            text = f"{_control_words(update['control'])}  {text}"
+        lines = lines or [f"{head}  {kind}  {text}".rstrip()]
+        if "trade" in update:
+            lines.append(f"{'':>8}  {_trade_words(update['trade'])}")
+        return lines
 
     def _follow(self, change: Mapping[str, Any], transaction_id: str) -> None:
         name = change["account"]
@@ -174,6 +184,26 @@ def _printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
+
+
+def _control_words(control: Mapping[str, Any]) -> str:
+    return f"options in {control['book']}: {control['mode']}"
+
+
+def _trade_words(trade: Mapping[str, Any]) -> str:
+    """A trade as it stands, in one line; a simulated price says so."""
+    pair = trade["pair"]
+    source = " (simulated)" if trade["price_source"] == "simulated" else ""
+    if trade["kind"] == "spot":
+        amounts = f"{trade['base_amount']} for {trade['quote_amount']}, fee {trade['fee']}"
+        return f"{pair} {trade['side']} {amounts}, at {trade['price']}{source}"
+    option = f"{pair} {trade['direction']} from {trade['open_price']}, stake {trade['stake']}"
+    if trade["status"] == "open":
+        return f"{option}, pays {trade['payout']}, until {trade['expires_at'][11:19]}{source}"
+    forced = " (forced)" if trade["forced"] else ""
+    if trade["settle_price"] is None:
+        return f"{option}: {trade['status']}, {_printable(trade['reason'])}"
+    return f"{option}: {trade['outcome']}{forced} at {trade['settle_price']}{source}"
 
 
 def _balance_line(balance: Mapping[str, Any]) -> str:

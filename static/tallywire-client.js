@@ -58,6 +58,62 @@
  */
 
 /**
+ * A trade as one of its transactions left it: base bought or sold at once for quote, or a stake on
+ * where a price goes. Prices are in quote for one of the base.
+ * @typedef {TradeFields & (SpotFields | OptionFields)} Trade
+ *
+ * @typedef {object} TradeFields
+ * @property {string} id
+ * @property {string} user_id
+ * @property {string} book
+ * @property {string} pair `base-quote`
+ * @property {"simulated" | "pushed"} price_source
+ * @property {string | null} client_order_id
+ *
+ * @typedef {object} SpotFields
+ * @property {"spot"} kind
+ * @property {"filled"} status
+ * @property {"buy" | "sell"} side
+ * @property {string} price
+ * @property {string} base_amount
+ * @property {string} quote_amount without the fee
+ * @property {string} fee in quote
+ * @property {string} filled_at
+ *
+ * @typedef {object} OptionFields
+ * @property {"option"} kind
+ * @property {"open" | "settled" | "refunded"} status
+ * @property {"up" | "down"} direction
+ * @property {string} stake in quote
+ * @property {number} duration_s
+ * @property {string} payout_rate of the stake
+ * @property {string} payout what a win pays besides the stake
+ * @property {string} opens_at
+ * @property {string} expires_at
+ * @property {string} open_price
+ * @property {string | null} settle_price null until it is settled
+ * @property {"win" | "lose" | "tie" | null} outcome
+ * @property {boolean} forced whether its outcome does not go by the price
+ * @property {"win" | "lose"} [control] the trading control that it was opened under
+ * @property {string | null} settled_at
+ * @property {string | null} reason why it was refunded without a price
+ */
+
+/**
+ * What one of a pair's base is worth in its quote.
+ * @typedef {object} Price
+ * @property {string} pair
+ * @property {string} price
+ * @property {"simulated" | "pushed"} source
+ * @property {string} time
+ */
+
+/**
+ * How the outcome of a user's options in a book is decided: `normal` by the price.
+ * @typedef {{mode: "win" | "normal" | "lose", book: string}} Control
+ */
+
+/**
  * One user's view of one transaction.
  * @typedef {object} Update
  * @property {string} epoch
@@ -73,11 +129,13 @@
  * @property {string} timestamp
  * @property {Change[]} changes
  * @property {Hold} [hold] to its owner and to admins
+ * @property {Trade} [trade] to its owner and to admins; the owner of an option that loses gets it
+ *   without changes
+ * @property {Control} [control] where a trading control was set
  */
 
 /**
- * What admins see of it besides. `user_id` is null where no user is touched; `control` is there
- * where a trading control was set.
+ * What admins see of it besides. `user_id` is null where no user is touched.
  * @typedef {Omit<Update, "user_id"> & AdminFields} AdminUpdate
  *
  * @typedef {object} AdminFields
@@ -86,7 +144,6 @@
  * @property {string | null} actor
  * @property {string | null} actor_role
  * @property {string | null} idempotency_key
- * @property {{mode: string, book: string}} [control]
  */
 
 /**
@@ -126,9 +183,9 @@
  * - `balances`: all accounts were replaced
  * - `update`: one transaction, applied to `accounts` and checked
  * - `latest`: mode "latest": these accounts are as at `to`
- * - `control`: a trading control was set
+ * - `control`: the user's trading control was set
  * - `monitor-init`, `monitor`: the monitor stream: where it begins, and everybody's changes
- * - `prices`
+ * - `prices`: of all pairs at first, then of those that changed
  * - `resumed`: the stream goes on where it stopped; `count` messages were missed and follow
  * - `mismatch`: what came does not fit what was known; `account` is null where it is about the
  *   stream, which then begins afresh
@@ -140,14 +197,14 @@
  * @property {{status: Status}} status
  * @property {Cursor} cursor
  * @property {{reason: "connect" | "reset" | "repair", position: number,
- *   control: {mode: string, book: string} | null}} balances
+ *   control: Control | null}} balances
  * @property {{update: Update, replayed: boolean}} update
  * @property {{from: number, to: number, accounts: string[]}} latest
- * @property {{control: {epoch: string, position: number, user_id: string, book: string,
- *   mode: string, timestamp: string}, replayed: boolean}} control
+ * @property {{control: Control & {epoch: string, position: number, user_id: string,
+ *   timestamp: string}, replayed: boolean}} control
  * @property {{message: MonitorInit}} monitor-init
  * @property {{updates: AdminUpdate[], from: number, to: number}} monitor
- * @property {{prices: {pair: string, price: string, source: string, time: string}[]}} prices
+ * @property {{prices: Price[]}} prices
  * @property {{epoch: string, from: number, to: number, count: number}} resumed
  * @property {{account: string | null, seq: number | null, words: string}} mismatch
  * @property {{position: number}} duplicate

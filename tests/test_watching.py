@@ -115,6 +115,84 @@ def test_a_description_cannot_move_the_terminals_cursor() -> None:
     assert "gone" in lines[0]
 
 
+SPOT = {
+    "kind": "spot",
+    "pair": "BTC-USD",
+    "status": "filled",
+    "side": "buy",
+    "price": "64000.00",
+    "base_amount": "0.00100000",
+    "quote_amount": "64.00",
+    "fee": "0.07",
+    "price_source": "simulated",
+}
+OPTION = {
+    "kind": "option",
+    "pair": "BTC-USD",
+    "status": "open",
+    "direction": "up",
+    "stake": "10.00",
+    "payout": "8.00",
+    "expires_at": "2026-11-21T09:26:37.123456Z",
+    "open_price": "64000.00",
+    "settle_price": None,
+    "outcome": None,
+    "forced": False,
+    "price_source": "pushed",
+    "reason": None,
+}
+LOST = {"status": "settled", "settle_price": "63999.99", "outcome": "lose"}
+REFUNDED = {"status": "refunded", "reason": "no price of that moment\x07"}
+
+
+@pytest.mark.parametrize(
+    ("trade", "words"),
+    [
+        (SPOT, "BTC-USD buy 0.00100000 for 64.00, fee 0.07, at 64000.00 (simulated)"),
+        (OPTION, "BTC-USD up from 64000.00, stake 10.00, pays 8.00, until 09:26:37"),
+        (OPTION | LOST, "BTC-USD up from 64000.00, stake 10.00: lose at 63999.99"),
+        (
+            OPTION | LOST | {"forced": True},
+            "BTC-USD up from 64000.00, stake 10.00: lose (forced) at 63999.99",
+        ),
+        (
+            OPTION | REFUNDED,
+            "BTC-USD up from 64000.00, stake 10.00: refunded, no price of that moment\ufffd",
+        ),
+    ],
+)
+def test_a_trade_is_told_below_its_update(trade: dict[str, Any], words: str) -> None:
+    view = View()
+    view.receive(_init())
+    update = _update(9, _change(GENESIS, 1, 1, 1)) | {"trade": trade}
+    first, second = view.receive(update)
+    assert "main USD" in first
+    assert second.strip() == words
+    lost = update | {"position": 10, "changes": [], "change_type": "option_settled"}
+    assert [line.split()[-1] for line in view.receive(lost)] == [
+        "option_settled",
+        words.split()[-1],
+    ]
+    assert view.connect_message("jwt")["resume"]["position"] == 10
+
+
+def test_a_trading_control_is_told_to_its_user_and_to_the_monitor() -> None:
+    view = View()
+    view.receive(_init())
+    control = {"type": "trading_control_update", "epoch": "e", "position": 7, "mode": "win"}
+    told = control | {"book": "demo", "user_id": "alice"}
+    assert view.receive(told) == ["-- options in demo: win from position 7 on"]
+    assert view.receive(told) == []
+    update = _update(7, _change(GENESIS, 1, 1, 1)) | {
+        "changes": [],
+        "change_type": "trading_control",
+    }
+    update["control"] = {"mode": "win", "book": "demo"}
+    message = {"type": "admin_balance_monitor", "epoch": "e", "from": 5, "to": 7}
+    (line,) = View(monitor=True).receive(message | {"updates": [update]})
+    assert line.endswith("alice  trading_control  options in demo: win")
+
+
 def test_unknown_messages_are_passed_over() -> None:
     assert View().receive({"type": "news"}) == []
 

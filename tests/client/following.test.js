@@ -492,6 +492,22 @@ test("mode latest beside a monitor does not turn time back after a resume", asyn
   assert.deepEqual(mismatches(), []);
 });
 
+test("an option that loses changes no account, and counts", async () => {
+  const peer = await scripted.connected(journal.init());
+  const trade = { kind: "option", status: "settled", outcome: "lose" };
+  const lost = () => ({ ...journal.next({ accounts: [], type: "option_settled" }), trade });
+  await peer.tell(lost());
+  assert.deepEqual(scripted.told("update")[0].update.trade, trade);
+  assert.equal(scripted.client.cursor?.position, 3);
+  await peer.end(1006);
+  const missed = { ...lost(), replayed: true };
+  const prices = [{ pair: "BTC-USDT", price: "1", source: "pushed", time: "" }];
+  await (await scripted.again()).tell(journal.resumed(3, 1), missed, { type: "prices", prices });
+  assert.deepEqual(positions(), [4]);
+  assert.deepEqual(scripted.told("prices"), [{ prices }]);
+  assert.deepEqual(mismatches(), []);
+});
+
 test("prices alone follow no position", async () => {
   scripted = new Scripted({ streams: ["prices"] });
   const peer = await scripted.connected(journal.heartbeat());
