@@ -12,6 +12,7 @@ from .digest import GENESIS
 from .errors import InvalidRequest
 
 SYSTEM_OWNERS = ("@world", "@house", "@fees", "@escrow", "@opening", "@rounding")
+_, HOUSE, FEES, ESCROW, _, ROUNDING = SYSTEM_OWNERS
 LONGEST_USER_ID = 128
 
 # Bytes that stay as they are in an account name; quote() already keeps letters, digits and "_.-~".
@@ -34,6 +35,10 @@ class AccountKey(NamedTuple):
     def is_system(self) -> bool:
         """Whether the owner is one of the ledger's own."""
         return self.owner.startswith("@")
+
+    def of(self, owner: str) -> AccountKey:
+        """The account of `owner` in the same book and asset."""
+        return AccountKey(self.book, owner, self.asset)
 
     @classmethod
     def parse(cls, name: str) -> AccountKey:

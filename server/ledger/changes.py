@@ -34,7 +34,7 @@ from .intents import (
     Reverse,
     SetBalance,
 )
-from .money import parse_amount, split_by_weight
+from .money import parse_amount, parse_positive, split_by_weight
 from .transaction_types import ADOPTION, TransactionType
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def directed(
     sign = kind.sign(in_book.side)
     if sign == 0:
         raise InvalidRequest(f"{kind.name!r} has no direction of its own: give a signed amount")
-    minor, refusal = or_stand_in(1, lambda: positive(magnitude, of_asset))
+    minor, refusal = or_stand_in(1, lambda: parse_positive(magnitude, of_asset.scale))
     return _single(kind, in_book, of_asset, user_id, sign * minor, details, refusal)
 
 
@@ -171,7 +171,7 @@ def moved(
 ) -> Change:
     """A change by a positive `magnitude` in the direction `sign` (1 or -1), own sense."""
     in_book, of_asset = place(catalog, kind, book, asset)
-    minor, refusal = or_stand_in(1, lambda: positive(magnitude, of_asset))
+    minor, refusal = or_stand_in(1, lambda: parse_positive(magnitude, of_asset.scale))
     direction = kind.sign(in_book.side) or sign
     if direction != sign:
         refusal = InvalidAmount(f"a {kind.name} moves the other way", pointer="/amount")
@@ -197,7 +197,7 @@ def transfer(
     target = AccountKey(book, check_user_id(to_user, "/to_user"), asset)
     if source == target:
         raise InvalidRequest("a transfer needs two different users", pointer="/to_user")
-    minor, refusal = or_stand_in(1, lambda: positive(amount, of_asset))
+    minor, refusal = or_stand_in(1, lambda: parse_positive(amount, of_asset.scale))
     legs = (Leg(source, -minor), Leg(target, minor))
     return make_change(kind, (of_asset,), Post(legs), details, refusal)
 
@@ -251,7 +251,7 @@ def shared_charge(
         raise InvalidRequest("a weight is a whole number", pointer="/shares")
     if min(weights) < 0 or sum(weights) == 0:
         raise InvalidRequest("weights are 0 or more, not all 0", pointer="/shares")
-    minor, refusal = or_stand_in(1, lambda: positive(amount, of_asset))
+    minor, refusal = or_stand_in(1, lambda: parse_positive(amount, of_asset.scale))
     to_stored = sign * in_book.stored_sign
     legs = [
         Leg(AccountKey(book, user, asset), to_stored * part)
@@ -371,14 +371,6 @@ def _counter(kind: TransactionType) -> str:
     if kind.counter is None:
         raise InvalidRequest(f"{kind.name!r} moves no money")
     return kind.counter
-
-
-def positive(magnitude: Amount, asset: Asset) -> int:
-    """`magnitude` in minor units; raises InvalidAmount where it is not more than zero."""
-    minor = parse_amount(magnitude, asset.scale)
-    if minor <= 0:
-        raise InvalidAmount("the amount must be more than zero", pointer="/amount")
-    return minor
 
 
 def _signed(amount: Amount, asset: Asset, kind: TransactionType, sign: int) -> int:

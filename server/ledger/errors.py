@@ -117,6 +117,30 @@ class HoldExceeded(LedgerError):
     code = "hold_exceeded"
 
 
+class LimitNotMet(LedgerError):
+    """The price is worse than the limit of the order."""
+
+    code = "limit_not_met"
+
+
+class ExposureLimit(LedgerError):
+    """The house takes no more options of this pair until others have ended."""
+
+    code = "exposure_limit"
+
+
+class StalePrice(LedgerError):
+    """The pair has no price that is fresh enough to trade by."""
+
+    code = "stale_price"
+
+
+class DemoOnly(LedgerError):
+    """How trades end can be decided in the demo book only."""
+
+    code = "demo_only"
+
+
 class HoldNotOpen(LedgerError):
     """The hold is not open any more."""
 

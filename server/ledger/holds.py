@@ -16,10 +16,11 @@ from msgspec.structs import replace
 
 from .accounts import AccountKey, check_user_id
 from .catalog import Catalog
-from .changes import Amount, Change, Details, make_change, or_stand_in, place, positive
+from .changes import Amount, Change, Details, make_change, or_stand_in, place
 from .clock import parse_rfc3339, rfc3339
 from .errors import HoldExceeded, HoldNotOpen, InvalidRequest
 from .intents import ConfirmHold, EndHold, Leg, PlaceHold, Released
+from .money import parse_positive
 from .transaction_types import TransactionType
 
 # Ten years: beyond it somebody means "until it is ended", which is no time at all.
@@ -71,7 +72,7 @@ def place_hold(
             f"a hold expires in 1 to {LONGEST_HOLD_SECONDS} seconds", pointer="/expires_in_s"
         )
     key = AccountKey(book, check_user_id(user_id), asset)
-    minor, refusal = or_stand_in(1, lambda: positive(amount, of_asset))
+    minor, refusal = or_stand_in(1, lambda: parse_positive(amount, of_asset.scale))
     return make_change(kind, (of_asset,), PlaceHold(key, minor, expires_in_s), details, refusal)
 
 
@@ -95,7 +96,7 @@ def confirm_hold(
     if owner == hold.key.owner:
         raise InvalidRequest("a hold is confirmed to somebody else", pointer="/to_user")
     minor, refusal = (
-        (None, None) if amount is None else or_stand_in(1, lambda: positive(amount, of_asset))
+        (None, None) if amount is None else or_stand_in(1, lambda: parse_positive(amount, of_asset.scale))
     )
     to = AccountKey(hold.key.book, owner, hold.key.asset)
     intent = ConfirmHold(hold.key, hold.id, minor, release_remainder, to)

@@ -6,11 +6,15 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .accounts import AccountKey
+from .accounts import ESCROW, FEES, HOUSE, ROUNDING, AccountKey
 
 Settings = dict[str, int | str | None]
 # How a hold ends whose remainder is given back.
 Released = Literal["voided", "expired"]
+TradeSide = Literal["buy", "sell"]
+Direction = Literal["up", "down"]
+Outcome = Literal["win", "lose", "tie"]
+Mode = Literal["win", "normal", "lose"]
 
 
 class Leg(Struct, frozen=True):
@@ -120,6 +124,90 @@ class Reverse(Struct, frozen=True, tag=True, omit_defaults=True):
         return tuple(leg.key for leg in self.legs)
 
 
+class SpotOrder(Struct, frozen=True, tag=True):
+    """
+    Buy or sell at the newest price: `base_amount`, or what `quote_amount` buys or sells at most
+    (minor units, one of them), where the price is not worse than `limit_price`.
+
+    user: the owner of the accounts in `book`; assets: base and quote; prices count units of the
+    pair's last decimal.
+    """
+
+    user: str
+    book: str
+    pair: str
+    assets: tuple[str, str]
+    side: TradeSide
+    base_amount: int | None
+    quote_amount: int | None
+    limit_price: int | None
+    client_order_id: str | None
+
+    @property
+    def base(self) -> AccountKey:
+        """The user's account of what is bought or sold."""
+        return AccountKey(self.book, self.user, self.assets[0])
+
+    @property
+    def quote(self) -> AccountKey:
+        """The user's account of what it is paid in."""
+        return AccountKey(self.book, self.user, self.assets[1])
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        system = (self.quote.of(owner) for owner in (HOUSE, FEES, ROUNDING))
+        return (self.base, self.quote, self.base.of(HOUSE), *system)
+
+
+class OpenOption(_OneAccount, frozen=True, tag=True):
+    """Stake `stake` (minor units of the account `key`) on where the price of `pair` goes."""
+
+    pair: str
+    direction: Direction
+    stake: int
+    duration_s: int
+    client_order_id: str | None
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return (self.key, self.key.of(ESCROW))
+
+
+class _EndOption(_OneAccount, frozen=True):
+    option_id: str
+    pair: str
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """Every account that it may touch."""
+        return (self.key, *map(self.key.of, (ESCROW, HOUSE, ROUNDING)))
+
+
+class SettleOption(_EndOption, frozen=True, tag=True):
+    """End an option that has expired, by the price of its expiry; `key` paid its stake."""
+
+
+class ForceOption(_EndOption, frozen=True, tag=True):
+    """End an open option of the demo book now, with the outcome that is given."""
+
+    outcome: Outcome
+
+
+class SetControl(Struct, frozen=True, tag=True):
+    """Decide how the user's options in the demo book end that are opened from now on."""
+
+    user: str
+    book: str
+    mode: Mode
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """It touches no account."""
+        return ()
+
+
 class RepairAccount(_OneAccount, frozen=True, tag=True):
     """Make a user account's cached row, holds and mirrors say again what its entries say."""
 
@@ -139,12 +227,15 @@ class RepairSystemAccount(_OneAccount, frozen=True, tag=True):
 
 
 HoldIntent = PlaceHold | ConfirmHold | EndHold
+TradeIntent = SpotOrder | OpenOption | SettleOption | ForceOption
 Intent = (
     Post
     | SetBalance
     | OpenAccount
     | ChangeAccount
     | HoldIntent
+    | TradeIntent
+    | SetControl
     | Reverse
     | RepairAccount
     | MeetMirrors

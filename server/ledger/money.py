@@ -38,6 +38,14 @@ def parse_amount(value: object, scale: int, *, pointer: str = "/amount") -> int:
     return check_range(minor, pointer=pointer)
 
 
+def parse_positive(value: object, scale: int, *, pointer: str = "/amount") -> int:
+    """`value` as `parse_amount` reads it, where that is more than zero, else InvalidAmount."""
+    minor = parse_amount(value, scale, pointer=pointer)
+    if minor <= 0:
+        raise InvalidAmount("the amount must be more than zero", pointer=pointer)
+    return minor
+
+
 def check_range(minor: int, *, pointer: str = "/amount") -> int:
     """`minor` itself where it lies within ±(2^63-1), else InvalidAmount."""
     if not -LARGEST <= minor <= LARGEST:

@@ -117,6 +117,18 @@ ADOPTION = TransactionType(
     by_operation=True,
 )
 
+# What becomes of an option's settlement is known only behind the locks.
+OPTION_REFUNDED = TransactionType(
+    name="option_refunded",
+    direction="up",
+    counter="@escrow",
+    reversible=False,
+    role="superadmin",
+    sides=CREDIT,
+    passes_status=True,
+    by_operation=True,
+)
+
 BUILT_IN = (
     TransactionType(name="deposit", direction="up", counter="@world", counts=True, sides=CREDIT),
     TransactionType(
@@ -204,6 +216,54 @@ BUILT_IN = (
         sides=CREDIT,
         passes_status=True,
         by_operation=True,
+    ),
+    TransactionType(
+        name="spot_buy",
+        direction="either",
+        counter="@house",
+        reversible=False,
+        role="user",
+        sides=CREDIT,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="spot_sell",
+        direction="either",
+        counter="@house",
+        reversible=False,
+        role="user",
+        sides=CREDIT,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="option_opened",
+        direction="down",
+        counter="@escrow",
+        reversible=False,
+        role="user",
+        sides=CREDIT,
+        by_operation=True,
+    ),
+    TransactionType(
+        name="option_settled",
+        direction="up",
+        counter="@escrow",
+        reversible=False,
+        role="superadmin",
+        sides=CREDIT,
+        passes_status=True,
+        by_operation=True,
+    ),
+    OPTION_REFUNDED,
+    TransactionType(
+        name="trading_control",
+        direction="none",
+        counter=None,
+        reversible=False,
+        role="superadmin",
+        sides=CREDIT,
+        by_operation=True,
+        audited=True,
     ),
     TransactionType(
         name="reversal", direction="either", counter=None, reversible=False, by_operation=True
