@@ -23,19 +23,37 @@ from .database import classify, reason
 from .digest import batch_seal, content_hash
 from .errors import AlongsideFailed, IdempotencyKeyReused, LedgerError
 from .holds import Hold
-from .intents import ConfirmHold, EndHold, MeetMirrors, RepairAccount, RepairSystemAccount
+from .intents import (
+    ConfirmHold,
+    EndHold,
+    MeetMirrors,
+    RepairAccount,
+    RepairSystemAccount,
+    SetControl,
+)
 from .journal import ENTRY_COLUMNS, STATE_COLUMNS, ClockState, Journal, Replay
 from .mirrors.meeting import Mirroring, Stuck, TableLocked
 from .mirrors.rows import MirrorRows
 from .receipts import Receipt
 from .rules import Decision, State, decide
+from .trading.market import Market
+from .trading.meeting import MarketMeeting
+from .trading.trades import Trade
 from .updates import Batch, Committed, encode_updates
 from .views import admin_fields, audit_view, hold_from_view, own_fields, update_views
 
 Outcome = Receipt | LedgerError
 
 # What deciding a change leaves behind, and a refused group takes back.
-_DECIDED = ("_accounts", "_inconsistent", "_holds", "_reversed", "_accepted", "_accepted_by_key")
+_DECIDED = (
+    "_accounts",
+    "_inconsistent",
+    "_holds",
+    "_reversed",
+    "_market",
+    "_accepted",
+    "_accepted_by_key",
+)
 _UNTOUCHED = StoredState()
 
 
@@ -119,6 +137,7 @@ class Attempt:
         self._replays: dict[IdempotencyKey, Replay] = {}
         self._holds: dict[str, Hold] = {}
         self._reversed: set[str] = set()
+        self._market: Market | None = None
         self._accepted: dict[str, Decision] = {}
         self._accepted_by_key: dict[IdempotencyKey, str] = {}
 
@@ -133,6 +152,8 @@ class Attempt:
         await self._lock_accounts()
         await self._look_up_keys(requests)
         await self._look_up_holds_and_reversals(requests)
+        meeting = MarketMeeting(self._connection, self._catalog, self._clock)
+        self._market = await meeting.meet([r.change for r in requests])
         await self._meet_mirrors(requests)
         decided = [await self._decide_group(group) for group in groups]
         mirrored = await self._write_mirrors(requests)
@@ -142,7 +163,7 @@ class Attempt:
         if not self._accepted:
             await self._take_clock()
             return Prepared(None, _outcomes(decided, None), {}, True)
-        batch = await self._append()
+        batch = await self._append(meeting)
         return Prepared(batch, _outcomes(decided, batch), self._ids, True)
 
     async def _refresh_knowledge(self) -> None:
@@ -313,7 +334,7 @@ class Attempt:
         decision = decide(
             change,
             request.transaction_id,
-            State(self._accounts, self._inconsistent, self._holds, self._reversed),
+            State(self._accounts, self._inconsistent, self._holds, self._reversed, self._market),
             self._catalog,
             self._clock.now(),
         )
@@ -324,6 +345,8 @@ class Attempt:
             self._inconsistent.discard(entry.after.key)
         if decision.hold is not None:
             self._holds[decision.hold.id] = decision.hold
+        if self._market is not None and decision.trade is not None:
+            self._market = self._market.with_trade(decision.trade)
         if change.reverses is not None:
             self._reversed.add(change.reverses)
         self._accepted[request.transaction_id] = decision
@@ -374,7 +397,7 @@ class Attempt:
             raise StaleKnowledge
         return clock
 
-    async def _append(self) -> Batch:
+    async def _append(self, meeting: MarketMeeting) -> Batch:
         clock = await self._take_clock()
         created_at = max(rfc3339(self._clock.now()), clock.created_at)
         # Nothing is effective after it is booked, though the clock was set back meanwhile.
@@ -386,6 +409,8 @@ class Attempt:
         hashes: list[str] = []
         moves: dict[int, int] = {}
         holds: dict[str, Hold] = {}
+        trades: list[Trade] = []
+        controls: list[tuple[SetControl, int]] = []
         audited: list[dict[str, Any]] = []
         for position, decision in enumerate(self._accepted.values(), start=clock.position + 1):
             encoded = _encoded(decision, position, created_at, self._catalog)
@@ -403,6 +428,11 @@ class Attempt:
             if decision.hold is not None:
                 hold = decision.hold
                 holds[hold.id] = replace(hold, position=hold.position or position)
+            if decision.trade is not None:
+                trade = decision.trade
+                trades.append(replace(trade, position=trade.position or position))
+            if decision.control is not None:
+                controls.append((decision.control, position))
             audit = audit_view(decision, created_at, self._catalog)
             if audit is not None:
                 audited.append(audit)
@@ -413,6 +443,8 @@ class Attempt:
         await self._journal.write_holds(
             self._connection, [(self._ids[hold.key.name], hold) for hold in holds.values()]
         )
+        if self._market is not None:
+            await meeting.write(self._market, trades, controls)
         await self._journal.write_audit(self._connection, audited)
         await self._journal.append(self._connection, transactions, postings)
         await self._journal.advance_clock(self._connection, first, last, created_at, seal)
@@ -459,7 +491,7 @@ def _transaction_columns(
         position,
         decision.transaction_id,
         change.type.name,
-        None,
+        decision.subject,
         change.description,
         change.reference,
         change.metadata,
@@ -473,6 +505,7 @@ def _transaction_columns(
         change.fingerprint,
         encoded.decode(),
         None if decision.hold is None else decision.hold.id,
+        None if decision.trade is None else decision.trade.id,
     )
 
 

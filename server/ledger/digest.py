@@ -35,15 +35,18 @@ def content_hash(columns: Sequence[object], postings: Iterable[Sequence[object]]
     The hash over every column of a transaction and of its postings, as a compact JSON array.
 
     columns: the stored transaction row without the hash itself; postings: stored rows, by account.
-    The last column of each (the hold, `total_earned`) came later and is hashed only where it is
-    present, so that rows from before keep their hashes.
+    The last columns of each (hold and trade; `total_earned`) came later: those at the end that
+    are absent are not hashed, so that rows from before keep their hashes.
     """
-    rows = [_without_later(columns), [_without_later(posting) for posting in postings]]
+    rows = [_without_later(columns, 2), [_without_later(posting, 1) for posting in postings]]
     return sha256(msgspec.json.encode(rows)).hexdigest()
 
 
-def _without_later(row: Sequence[object]) -> Sequence[object]:
-    return row[:-1] if row[-1] is None else row
+def _without_later(row: Sequence[object], later: int) -> Sequence[object]:
+    end = len(row)
+    while end > len(row) - later and row[end - 1] is None:
+        end -= 1
+    return row[:end]
 
 
 class SealHash:

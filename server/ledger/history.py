@@ -78,7 +78,7 @@ class StoredTransaction(Struct, frozen=True):
             "idempotency_key": record["key"],
             "postings": self.postings,
             "reversed_by": self.reversed_by,
-            **{k: v for k, v in self.committed.admin_fields().items() if k == "hold"},
+            **{k: v for k, v in self.committed.admin_fields().items() if k in ("hold", "trade")},
         }
 
 

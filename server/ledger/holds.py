@@ -96,7 +96,9 @@ def confirm_hold(
     if owner == hold.key.owner:
         raise InvalidRequest("a hold is confirmed to somebody else", pointer="/to_user")
     minor, refusal = (
-        (None, None) if amount is None else or_stand_in(1, lambda: parse_positive(amount, of_asset.scale))
+        (None, None)
+        if amount is None
+        else or_stand_in(1, lambda: parse_positive(amount, of_asset.scale))
     )
     to = AccountKey(hold.key.book, owner, hold.key.asset)
     intent = ConfirmHold(hold.key, hold.id, minor, release_remainder, to)

@@ -19,7 +19,7 @@ from .balances import Snapshot
 from .batch import Outcome
 from .catalog import Catalog
 from .changes import Amount, Change, Details
-from .clock import parse_rfc3339, rfc3339
+from .clock import Clock, parse_rfc3339, rfc3339
 from .committer import CommitCallback, Committer
 from .database import Database
 from .days import parse_day
@@ -47,7 +47,9 @@ from .receipts import Receipt
 from .report import Progress, Report
 from .reversals import Original, reverse
 from .statements import Statement
+from .trading.reading import TradeReader
 from .trading.stamping import Prices
+from .trading.trading import Trading
 from .transaction_types import TransactionType, TransactionTypes
 from .updates import Batch, with_epoch
 
@@ -78,6 +80,7 @@ class BalanceManager:
         types: TransactionTypes,
         refresh: Callable[[], Any],
         database: Database,
+        clock: Clock,
         *,
         default_asset: str,
         default_book: str,
@@ -98,6 +101,7 @@ class BalanceManager:
         self.proof = proof
         self.prices = prices
         self.types = types
+        self.trading = Trading(self, TradeReader(database), clock, default_book)
         self._news = asyncio.Event()
         committer.on_commit(self._tell_news)
 
@@ -383,8 +387,8 @@ class BalanceManager:
 
     async def prepare(self, build: Callable[[Catalog], Made]) -> Made:
         """
-        What `build` makes of the catalog; where it misses an asset, book or pair, the catalog
-        is read again first, since another process may have made it.
+        What `build` makes of the catalog; where it misses an asset, book or pair, the catalog is
+        read again first, since another process may have made it.
         """
         try:
             return build(self.catalog)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .holds import Status as HoldStatus
+from .intents import Direction, Mode, Outcome, TradeSide
 from .trading.prices import PriceSource
 from .transaction_types import Side
 
@@ -19,8 +20,6 @@ Position = Annotated[int, Meta(ge=0, description="A number in the journal.")]
 Quoted = Annotated[
     str, Meta(description="In the quote asset for one of the base, the pair's `price_decimals`.")
 ]
-ControlMode = Literal["win", "normal", "lose"]
-Outcome = Literal["win", "lose", "tie"]
 Digest = Annotated[str, Meta(description="Of the account's entries up to this one, SHA-256.")]
 
 
@@ -144,7 +143,7 @@ class SpotTrade(_Trade, frozen=True, kw_only=True, tag="spot"):
     """Base bought or sold for quote at once; the fee is in quote and not in `quote_amount`."""
 
     status: Literal["filled"]
-    side: Literal["buy", "sell"]
+    side: TradeSide
     price: Quoted
     base_amount: Decimals
     quote_amount: Decimals
@@ -156,7 +155,7 @@ class OptionTrade(_Trade, frozen=True, kw_only=True, tag="option"):
     """A stake on where the price will be at `expires_at`; all amounts are in quote."""
 
     status: Literal["open", "settled", "refunded"]
-    direction: Literal["up", "down"]
+    direction: Direction
     stake: Decimals
     duration_s: int
     payout_rate: Annotated[str, Meta(description="Of the stake, four decimals.")]
@@ -185,7 +184,7 @@ Trade = SpotTrade | OptionTrade
 class Control(Struct, frozen=True, kw_only=True):
     """How the outcome of a user's options in one book is decided: `normal` by the price."""
 
-    mode: ControlMode
+    mode: Mode
     book: str
 
 

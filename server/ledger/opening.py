@@ -127,6 +127,7 @@ async def open_ledger_in(
         types,
         refresh,
         database,
+        clock,
         default_asset=default_asset,
         default_book=default_book,
     )

@@ -38,6 +38,12 @@ class Receipt(Struct, frozen=True):
         hold: dict[str, Any] | None = self.committed.admin_fields().get("hold")
         return hold
 
+    @property
+    def trade(self) -> dict[str, Any] | None:
+        """The TRADE object that it belongs to."""
+        trade: dict[str, Any] | None = self.committed.admin_fields().get("trade")
+        return trade
+
     def encoded_updates(self, user_id: str | None = None) -> list[bytes]:
         """The UPDATEs as JSON: those that `user_id` may see, or the admins' where None."""
         if user_id is None:

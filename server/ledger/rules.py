@@ -39,19 +39,27 @@ from .holds import Hold
 from .intents import (
     ChangeAccount,
     EndHold,
+    ForceOption,
     HoldIntent,
     Leg,
     MeetMirrors,
     OpenAccount,
+    OpenOption,
     PlaceHold,
     Post,
     RepairAccount,
     RepairSystemAccount,
     Reverse,
     SetBalance,
+    SetControl,
+    SpotOrder,
+    TradeIntent,
 )
 from .money import check_range, format_amount
-from .transaction_types import TransactionType
+from .trading import options, spot
+from .trading.market import Market
+from .trading.trades import Trade, check_demo
+from .transaction_types import OPTION_REFUNDED, TransactionType
 
 
 class Entry(Struct, frozen=True):
@@ -67,7 +75,9 @@ class Entry(Struct, frozen=True):
 class Decision(Struct, frozen=True):
     """
     An accepted change: an entry per user account touched, in account name order, the legs of
-    the system accounts, and the hold that it belongs to, as it leaves it.
+    the system accounts, and the hold or the trade that it belongs to, as it leaves it.
+
+    subject: a user who sees it whether it touches an account of theirs or not.
     """
 
     change: Change
@@ -75,6 +85,9 @@ class Decision(Struct, frozen=True):
     entries: tuple[Entry, ...]
     system_legs: tuple[Leg, ...]
     hold: Hold | None = None
+    trade: Trade | None = None
+    control: SetControl | None = None
+    subject: str | None = None
 
 
 class MirrorsMet(LedgerError):
@@ -86,14 +99,15 @@ class MirrorsMet(LedgerError):
 class State(NamedTuple):
     """
     What is decided on: the accounts that changes name (seq 0 where one does not exist yet), those
-    of them that do not equal their last entry, the holds by id, and the ids of the
-    transactions that are reversed.
+    of them that do not equal their last entry, the holds by id, the ids of the transactions that
+    are reversed, and the market, None where no change has to do with it.
     """
 
     accounts: Mapping[AccountKey, Account]
     inconsistent: Collection[AccountKey] = ()
     holds: Mapping[str, Hold] = {}
     reversed_ids: Collection[str] = ()
+    market: Market | None = None
 
 
 def decide(
@@ -119,6 +133,11 @@ def decide(
         return _set_balance(change, transaction_id, intent, accounts, catalog)
     if isinstance(intent, HoldIntent):
         return _hold(change, transaction_id, intent, state, catalog, now)
+    if isinstance(intent, TradeIntent):
+        return _trade(change, transaction_id, intent, state, catalog)
+    if isinstance(intent, SetControl):
+        check_demo(intent.book)
+        return Decision(change, transaction_id, (), (), control=intent, subject=intent.user)
     if isinstance(intent, Reverse):
         if intent.original in state.reversed_ids:
             raise AlreadyReversed
@@ -129,7 +148,7 @@ def decide(
         return _repair(change, transaction_id, accounts[intent.key], catalog)
     if isinstance(intent, RepairSystemAccount):
         return Decision(change, transaction_id, (), (Leg(intent.key, 0),))
-    return _settings(change, transaction_id, intent, accounts, catalog)
+    return _settings(change, transaction_id, intent, state, catalog)
 
 
 def _check_time(change: Change, catalog: Catalog, now: datetime) -> None:
@@ -216,6 +235,33 @@ def _hold(
     return replace(decision, hold=hold)
 
 
+def _trade(
+    change: Change, transaction_id: str, intent: TradeIntent, state: State, catalog: Catalog
+) -> Decision:
+    market = state.market
+    assert market is not None
+    trade: Trade | None
+    refusal: LedgerError | None = None
+    subject = None
+    if isinstance(intent, SpotOrder):
+        legs, trade, refusal = spot.filled(intent, transaction_id, market, catalog)
+    elif isinstance(intent, OpenOption):
+        legs, trade, refusal = options.opened(intent, transaction_id, market, catalog)
+    else:
+        if isinstance(intent, ForceOption):
+            legs, trade = options.forced(intent, market, catalog)
+        else:
+            legs, trade = options.settled(intent, market, catalog)
+        # A loss touches no account of theirs, yet they are told.
+        subject = trade.user_id
+        if trade.status == "refunded":
+            change = replace(change, type=OPTION_REFUNDED)
+    if refusal is not None and change.refusal is None:
+        change = replace(change, refusal=refusal)
+    decision = _post(change, transaction_id, legs, state.accounts, catalog)
+    return replace(decision, trade=trade, subject=subject)
+
+
 def _repair(change: Change, transaction_id: str, account: Account, catalog: Catalog) -> Decision:
     if not account.seq:
         raise NotFound(f"{account.key.name} has no entries")
@@ -227,10 +273,10 @@ def _settings(
     change: Change,
     transaction_id: str,
     intent: OpenAccount | ChangeAccount,
-    accounts: Mapping[AccountKey, Account],
+    state: State,
     catalog: Catalog,
 ) -> Decision:
-    account = accounts[intent.key]
+    account = state.accounts[intent.key]
     opening = isinstance(intent, OpenAccount)
     if opening and account.seq:
         raise Conflict(f"{intent.key.name} exists already")
@@ -243,6 +289,8 @@ def _settings(
     _refuse_amount(change)
     if closing and (account.balance or account.held):
         raise Conflict("only an account with a zero balance and nothing held can be closed")
+    if closing and state.market is not None and state.market.has_open_options(intent.key):
+        raise Conflict("an account with open options cannot be closed")
     after = replace(account, **intent.settings)
     entry = _entry(account, after, 0, 0, False, catalog, transaction_id)
     return Decision(change, transaction_id, (entry,), ())

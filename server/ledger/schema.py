@@ -105,12 +105,14 @@ transactions = Table(
     Column("fingerprint", _text, nullable=False),
     Column("encoded", _text, nullable=False),
     Column("hold", _text),
+    Column("trade", _text),
     Column("content_hash", _text, nullable=False),
     CheckConstraint("position >= 1", name="position_positive"),
     _where_present("transactions_by_key", "key", "key_namespace", "key_principal", "key"),
     _where_present("transactions_by_reversed", "reverses", "reverses"),
     _where_present("transactions_by_subject", "subject", "subject", "position"),
     _where_present("transactions_by_hold", "hold", "hold", "position"),
+    _where_present("transactions_by_trade", "trade", "trade", "position"),
 )
 
 # `remaining` and `status` follow from the transactions that belong to the hold.
@@ -139,6 +141,62 @@ holds = Table(
         postgresql_where=text("status = 'open'"),
         sqlite_where=text("status = 'open'"),
     ),
+)
+
+# `told` is the TRADE as the newest transaction of the trade tells it; the other columns find it.
+trades = Table(
+    "trades",
+    metadata,
+    Column("id", _text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("kind", _text, nullable=False),
+    Column("user_id", _text, nullable=False),
+    Column("book", _text, nullable=False),
+    Column("pair", _text, nullable=False),
+    Column("status", _text, nullable=False),
+    Column("expires_at", _text),
+    Column("client_order_id", _text),
+    Column("forced", Integer, nullable=False),
+    Column("told", _text, nullable=False),
+    CheckConstraint("kind IN ('spot', 'option')", name="trade_kind_known"),
+    CheckConstraint("(kind = 'spot') = (status = 'filled')", name="spot_filled"),
+    CheckConstraint(
+        "status IN ('filled', 'open', 'settled', 'refunded')", name="trade_status_known"
+    ),
+    CheckConstraint("(kind = 'option') = (expires_at IS NOT NULL)", name="option_expires"),
+    CheckConstraint("forced = 0 OR book = 'demo'", name="forced_in_demo_only"),
+    Index("trades_by_position", "position"),
+    Index("trades_by_user", "user_id", "position"),
+    _where_present("trades_by_client_order", "client_order_id", "user_id", "client_order_id"),
+    Index(
+        "trades_by_expiry",
+        "expires_at",
+        "id",
+        postgresql_where=text("status = 'open'"),
+        sqlite_where=text("status = 'open'"),
+    ),
+)
+
+# What the open options of a book and pair may pay out besides their stakes.
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("book", _text, primary_key=True),
+    Column("pair", _text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("amount >= 0", name="exposure_not_negative"),
+)
+
+# `position` is the transaction that set the mode; null where none ever did.
+trading_controls = Table(
+    "trading_controls",
+    metadata,
+    Column("book", _text, primary_key=True),
+    Column("user_id", _text, primary_key=True),
+    Column("mode", _text, nullable=False),
+    Column("position", BigInteger),
+    CheckConstraint("mode IN ('win', 'normal', 'lose')", name="mode_known"),
+    CheckConstraint("book = 'demo'", name="control_in_demo_only"),
 )
 
 # The columns from `seq` on are the account's state after the entry; system accounts have none.

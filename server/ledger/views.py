@@ -12,12 +12,13 @@ from . import objects
 from .accounts import Account, AccountKey
 from .catalog import Catalog
 from .holds import Hold
-from .intents import ChangeAccount, OpenAccount, Reverse
+from .intents import ChangeAccount, ForceOption, OpenAccount, Reverse, SetControl
 from .money import format_amount, parse_amount
 from .objects import AccountEntry, Balance, DatedBalance
 from .rules import Decision, Entry
 from .trading.pairs import RATE_DECIMALS, Pair
 from .trading.prices import Price, format_price
+from .trading.trades import trade_view
 
 # Holds, settings and chains follow the order of booking: no effective date is theirs.
 _BY_BOOKING = (
@@ -96,9 +97,11 @@ def update_views(
     by_user: dict[str, list[AccountEntry]] = {}
     for entry in decision.entries:
         by_user.setdefault(entry.after.key.owner, []).append(change_view(entry, catalog))
+    if decision.subject is not None:
+        by_user.setdefault(decision.subject, [])
     users = sorted(by_user)
     seen_by: list[str | None] = [*users] or [None]
-    updates = [
+    updates: list[dict[str, Any]] = [
         {
             "position": position,
             "transaction_id": decision.transaction_id,
@@ -114,6 +117,10 @@ def update_views(
         }
         for user in seen_by
     ]
+    if decision.control is not None:
+        control = objects.Control(mode=decision.control.mode, book=decision.control.book)
+        for update in updates:
+            update["control"] = control
     return users, updates
 
 
@@ -191,20 +198,28 @@ def price_view(price: Price, pair: Pair) -> objects.Price:
 
 def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]]:
     """What one user sees of a transaction and the other users do not."""
-    hold = decision.hold
-    if hold is None:
-        return {}
-    return {hold.key.owner: {"hold": owners_hold(hold_view(hold, catalog))}}
+    hold, trade = decision.hold, decision.trade
+    if hold is not None:
+        return {hold.key.owner: {"hold": owners_hold(hold_view(hold, catalog))}}
+    if trade is not None:
+        return {trade.user_id: {"trade": trade_view(trade, catalog)}}
+    return {}
 
 
 def audit_view(decision: Decision, created_at: str, catalog: Catalog) -> dict[str, Any] | None:
     """The audit row of what an operator did by this transaction, or None."""
     change, intent = decision.change, decision.change.intent
-    forced = isinstance(intent, Reverse) and intent.forced
+    forced = isinstance(intent, ForceOption) or (isinstance(intent, Reverse) and intent.forced)
     if not change.type.audited and not forced:
         return None
     details: dict[str, Any] = {"transaction_id": decision.transaction_id}
     target = change.reverses or ", ".join(key.name for key in change.account_keys)
+    if isinstance(intent, SetControl):
+        target = f"{intent.book}/{intent.user}"
+        details["mode"] = intent.mode
+    if isinstance(intent, ForceOption):
+        target = intent.option_id
+        details["outcome"] = intent.outcome
     if isinstance(intent, (OpenAccount, ChangeAccount)):
         scale = catalog.asset(intent.key.asset).scale
         for name, value in intent.settings.items():
@@ -229,6 +244,8 @@ def admin_fields(decision: Decision, catalog: Catalog) -> dict[str, Any]:
     }
     if decision.hold is not None:
         fields["hold"] = hold_view(decision.hold, catalog)
+    if decision.trade is not None:
+        fields["trade"] = trade_view(decision.trade, catalog)
     return fields
 
 

@@ -201,8 +201,11 @@ def _seals(
 
 
 def _content_hash(transaction: Row, legs: list[Row], accounts: dict[int, Row]) -> str:
-    columns = [value for name, value in transaction.items() if name not in ("content_hash", "hold")]
-    if transaction["hold"] is not None:
+    outside = {"content_hash", "hold", "trade"}
+    columns = [value for name, value in transaction.items() if name not in outside]
+    if transaction["trade"] is not None:
+        columns += [transaction["hold"], transaction["trade"]]
+    elif transaction["hold"] is not None:
         columns.append(transaction["hold"])
     named: list[list[Any]] = []
     for leg in legs:

@@ -10,7 +10,7 @@ from ..accounts import check_user_id
 from ..catalog import Catalog
 from ..changes import Change, Details, make_change
 from ..errors import InvalidRequest
-from ..intents import SetControl
+from ..intents import Mode, SetControl
 from ..transaction_types import TransactionType
 from .trades import DEMO_BOOK, check_demo
 
@@ -19,7 +19,7 @@ def set_control(
     catalog: Catalog,
     kind: TransactionType,
     user_id: str,
-    mode: str,
+    mode: Mode,
     *,
     book: str = DEMO_BOOK,
     details: Details,
@@ -32,9 +32,3 @@ def set_control(
     if mode not in ("win", "normal", "lose"):
         raise InvalidRequest("a mode is win, normal or lose", pointer="/mode")
     return make_change(kind, (), SetControl(check_user_id(user_id), book, mode), details, None)
-
-
-def decided(intent: SetControl) -> SetControl:
-    """`intent` itself where it may be; raises DemoOnly."""
-    check_demo(intent.book)
-    return intent

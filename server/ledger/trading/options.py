@@ -9,7 +9,9 @@ The payout is rounded down; what rounding takes from the user is @rounding's.
 from __future__ import annotations
 
 from datetime import timedelta
+from fractions import Fraction
 from functools import partial
+from math import ceil, floor
 
 from msgspec.structs import replace
 
@@ -26,16 +28,13 @@ from ..errors import (
     NotFound,
     StalePrice,
 )
-from ..intents import ForceOption, Leg, OpenOption, Outcome, SettleOption
+from ..intents import Direction, ForceOption, Leg, OpenOption, Outcome, SettleOption
 from ..money import format_amount, parse_positive
 from ..transaction_types import TransactionType
 from .market import Market
-from .pairs import Pair
-from .rounding import Rounded
+from .pairs import RATE_DECIMALS, Pair
 from .spot import check_client_order_id, nonzero, refuse_repeated
-from .trades import RATE_SCALE, Option, check_demo
-
-WHOLE_RATE = 10**RATE_SCALE
+from .trades import Option, check_demo
 
 
 def open_option(
@@ -43,7 +42,7 @@ def open_option(
     kind: TransactionType,
     user_id: str,
     pair: str,
-    direction: str,
+    direction: Direction,
     stake: Amount,
     duration_s: int,
     *,
@@ -61,9 +60,8 @@ def open_option(
     _, quote = place(catalog, kind, book, traded.quote)
     if direction not in ("up", "down"):
         raise InvalidRequest("a direction is up or down", pointer="/direction")
-    offered = [each.duration_s for each in traded.durations]
-    if type(duration_s) is not int or duration_s not in offered:
-        durations = ", ".join(map(str, offered)) or "none"
+    if type(duration_s) is not int or traded.duration(duration_s) is None:
+        durations = ", ".join(str(each.duration_s) for each in traded.durations) or "none"
         raise InvalidRequest(f"durations of {pair} are {durations}", pointer="/duration_s")
     minor, refusal = or_stand_in(1, partial(parse_positive, stake, quote.scale, pointer="/stake"))
     intent = OpenOption(
@@ -89,7 +87,7 @@ def force_option(
     catalog: Catalog,
     kind: TransactionType,
     option: Option,
-    outcome: str,
+    outcome: Outcome,
     *,
     details: Details,
 ) -> Change:
@@ -111,15 +109,14 @@ def opened(
     key = intent.key
     refuse_repeated(market, key.owner, intent.client_order_id)
     pair = catalog.pair(intent.pair)
-    rates = {each.duration_s: each.payout_rate for each in pair.durations}
-    if intent.duration_s not in rates:
+    duration = pair.duration(intent.duration_s)
+    if duration is None:
         raise Conflict(f"the durations of {intent.pair} were changed meanwhile")
     legs = (Leg(key, -intent.stake), Leg(key.of(ESCROW), intent.stake))
     price = market.fresh_price(pair)
     if price is None:
         return legs, None, StalePrice(f"{intent.pair} has no fresh price")
-    rate = rates[intent.duration_s]
-    payout = _payout(intent.stake, rate).down
+    payout = floor(_payout(intent.stake, duration.payout_rate))
     refusal = _refusal(intent, pair, payout, market, catalog)
     if refusal is not None:
         return legs, None, refusal
@@ -135,7 +132,7 @@ def opened(
         direction=intent.direction,
         stake=intent.stake,
         duration_s=intent.duration_s,
-        payout_rate=rate,
+        payout_rate=duration.payout_rate,
         payout=payout,
         opens_at=market.now,
         expires_at=rfc3339(expires_at),
@@ -168,9 +165,7 @@ def settled(
     return _ended(option, outcome, price.price, market.now)
 
 
-def forced(
-    intent: ForceOption, market: Market, catalog: Catalog
-) -> tuple[tuple[Leg, ...], Option]:
+def forced(intent: ForceOption, market: Market, catalog: Catalog) -> tuple[tuple[Leg, ...], Option]:
     """
     The legs that end an open option of the demo book with the outcome asked for, and the option
     then. Raises NotFound, DemoOnly, StalePrice; Conflict where it has ended.
@@ -205,9 +200,7 @@ def _ended(
 ) -> tuple[tuple[Leg, ...], Option]:
     if option.forced:
         check_demo(option.book)
-    ended = replace(
-        option, status="settled", outcome=outcome, settle_price=price, settled_at=now
-    )
+    ended = replace(option, status="settled", outcome=outcome, settle_price=price, settled_at=now)
     key, stake = option.key, option.stake
     if outcome == "tie":
         return _returned(option), ended
@@ -215,10 +208,10 @@ def _ended(
         return (Leg(key.of(ESCROW), -stake), Leg(key.of(HOUSE), stake)), ended
     payout = _payout(stake, option.payout_rate)
     moves = [
-        (key, stake + payout.down),
+        (key, stake + floor(payout)),
         (key.of(ESCROW), -stake),
-        (key.of(HOUSE), -payout.up),
-        (key.of(ROUNDING), payout.up - payout.down),
+        (key.of(HOUSE), -ceil(payout)),
+        (key.of(ROUNDING), ceil(payout) - floor(payout)),
     ]
     return tuple(nonzero(moves)), ended
 
@@ -227,9 +220,9 @@ def _returned(option: Option) -> tuple[Leg, ...]:
     return (Leg(option.key, option.stake), Leg(option.key.of(ESCROW), -option.stake))
 
 
-def _payout(stake: int, rate: int) -> Rounded:
-    """What a win pays besides the stake."""
-    return Rounded.quotient(stake * rate, WHOLE_RATE)
+def _payout(stake: int, rate: int) -> Fraction:
+    """What a win pays besides the stake, exactly."""
+    return Fraction(stake * rate, 10**RATE_DECIMALS)
 
 
 def _refusal(

@@ -12,8 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ..clock import parse_rfc3339, rfc3339
-from ..errors import InvalidAmount
-from ..money import format_amount, parse_amount
+from ..money import format_amount, parse_positive
 
 PriceSource = Literal["simulated", "pushed"]
 
@@ -70,10 +69,7 @@ def parse_price(value: object, price_decimals: int) -> int:
     The decimal string `value` in units of 10^-price_decimals. Raises InvalidAmount on what is not
     positive, or has more decimals than the pair's prices.
     """
-    price = parse_amount(value, price_decimals, pointer="/price")
-    if price <= 0:
-        raise InvalidAmount("a price is positive", pointer="/price")
-    return price
+    return parse_positive(value, price_decimals, pointer="/price")
 
 
 def format_price(price: int, price_decimals: int) -> str:

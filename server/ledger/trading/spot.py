@@ -8,61 +8,23 @@ for sells; the fee is a share of that, rounded up. What rounding takes from the 
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
-from typing import NamedTuple
+from math import ceil, floor
 
 from ..accounts import FEES, HOUSE, ROUNDING, AccountKey, check_user_id
 from ..catalog import Catalog
 from ..changes import Amount, Change, Details, check_text, make_change, or_stand_in, place
 from ..errors import Conflict, InvalidAmount, InvalidRequest, LedgerError, LimitNotMet, StalePrice
-from ..intents import Leg, SpotOrder
+from ..intents import Leg, SpotOrder, TradeSide
 from ..money import LARGEST, format_amount, parse_positive
 from ..transaction_types import TransactionType
 from .market import Market
-from .pairs import Pair
+from .pairs import BASIS_POINTS, Pair
+from .prices import format_price, quote_per_base
 from .trades import SpotTrade
 
 LONGEST_CLIENT_ORDER_ID = 255
-# Fees count ten-thousandths of the quote amount.
-WHOLE_FEE = 10_000
-
-
-class Rounded(NamedTuple):
-    """A quotient of two integers, rounded both ways; they differ by 1 or not at all."""
-
-    down: int
-    up: int
-
-    @classmethod
-    def quotient(cls, dividend: int, divisor: int) -> Rounded:
-        """`dividend` (0 or more) by `divisor` (more than 0)."""
-        return cls(dividend // divisor, -(-dividend // divisor))
-
-
-class Scales(NamedTuple):
-    """How many decimals base, quote and price of a pair have."""
-
-    base: int
-    quote: int
-    price: int
-
-    @classmethod
-    def of(cls, pair: Pair, catalog: Catalog) -> Scales:
-        """Those of `pair`; raises UnknownAsset."""
-        base, quote = catalog.asset(pair.base), catalog.asset(pair.quote)
-        return cls(base.scale, quote.scale, pair.price_decimals)
-
-    def quote_for(self, base_amount: int, price: int) -> Rounded:
-        """What `base_amount` is worth at `price`; all in minor units."""
-        return Rounded.quotient(
-            base_amount * price * 10**self.quote, 10 ** (self.base + self.price)
-        )
-
-    def base_for(self, quote_amount: int, price: int) -> Rounded:
-        """What `quote_amount` is worth in base at `price`; all in minor units."""
-        return Rounded.quotient(
-            quote_amount * 10 ** (self.base + self.price), price * 10**self.quote
-        )
 
 
 def spot_order(
@@ -70,7 +32,7 @@ def spot_order(
     kind: TransactionType,
     user_id: str,
     pair: str,
-    side: str,
+    side: TradeSide,
     *,
     base_amount: Amount | None = None,
     quote_amount: Amount | None = None,
@@ -152,20 +114,22 @@ def filled(
     price = market.fresh_price(pair)
     if price is None:
         return _legs(order, 1, 1), None, StalePrice(f"{order.pair} has no fresh price")
-    scales = Scales.of(pair, catalog)
+    base, quote = catalog.asset(pair.base).scale, catalog.asset(pair.quote).scale
+    rate = quote_per_base(price.price, pair.price_decimals, base, quote)
     base_amount = order.base_amount
     if base_amount is None:
         assert order.quote_amount is not None
-        base_amount = scales.base_for(order.quote_amount, price.price).down
-    quote = scales.quote_for(base_amount, price.price)
+        base_amount = floor(order.quote_amount / rate)
     buys = order.side == "buy"
-    quote_amount = quote.up if buys else quote.down
-    refusal = _refusal(order, pair, price.price, base_amount, quote_amount, scales)
+    worth = base_amount * rate
+    quote_amount = ceil(worth) if buys else floor(worth)
+    refusal = _refusal(order, pair, price.price, base_amount, quote_amount, catalog)
     if refusal is not None:
         return _legs(order, 1, 1), None, refusal
-    fee = Rounded.quotient(quote_amount * pair.fee_bps, WHOLE_FEE)
-    paid = -quote_amount - fee.up if buys else quote_amount - fee.up
-    dealt = quote.down if buys else -quote.up
+    exact_fee = Fraction(quote_amount * pair.fee_bps, BASIS_POINTS)
+    fee = ceil(exact_fee)
+    paid = -quote_amount - fee if buys else quote_amount - fee
+    dealt = floor(worth) if buys else -ceil(worth)
     trade = SpotTrade(
         id=transaction_id,
         user_id=order.user,
@@ -175,7 +139,7 @@ def filled(
         price=price.price,
         base_amount=base_amount,
         quote_amount=quote_amount,
-        fee=fee.up,
+        fee=fee,
         price_source=price.source,
         client_order_id=order.client_order_id,
         filled_at=market.now,
@@ -186,8 +150,8 @@ def filled(
         (order.base.of(HOUSE), -bought),
         (order.quote, paid),
         (order.quote.of(HOUSE), dealt),
-        (order.quote.of(FEES), fee.down),
-        (order.quote.of(ROUNDING), -paid - dealt - fee.down),
+        (order.quote.of(FEES), floor(exact_fee)),
+        (order.quote.of(ROUNDING), -paid - dealt - floor(exact_fee)),
     ]
     return tuple(nonzero(moves, order.quote, order.base)), trade, None
 
@@ -209,19 +173,18 @@ def _legs(order: SpotOrder, base: int, quote: int) -> tuple[Leg, ...]:
 
 
 def _refusal(
-    order: SpotOrder, pair: Pair, price: int, base_amount: int, quote_amount: int, scales: Scales
+    order: SpotOrder, pair: Pair, price: int, base_amount: int, quote_amount: int, catalog: Catalog
 ) -> LedgerError | None:
     limit = order.limit_price
     if limit is not None and (price > limit if order.side == "buy" else price < limit):
-        told = format_amount(price, scales.price)
+        told = format_price(price, pair.price_decimals)
         return LimitNotMet(f"the price is {told}", pointer="/limit_price", price=told)
     pointer = "/quote_amount" if order.base_amount is None else "/base_amount"
     if base_amount < pair.minimum:
-        least = format_amount(pair.minimum, scales.base)
+        least = format_amount(pair.minimum, catalog.asset(pair.base).scale)
         return InvalidAmount(f"at least {least} {pair.base} are traded", pointer=pointer)
     if quote_amount == 0:
         return InvalidAmount(f"that is worth nothing in {pair.quote}", pointer=pointer)
     if max(base_amount, 2 * quote_amount) > LARGEST:
         return InvalidAmount("the amount would pass 2^63-1 minor units", pointer=pointer)
     return None
-

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from .. import objects
 from ..accounts import AccountKey
@@ -19,14 +19,14 @@ from ..catalog import Catalog
 from ..errors import DemoOnly
 from ..intents import Direction, Outcome, TradeSide
 from ..money import format_amount, parse_amount
-from .prices import Source
+from .pairs import RATE_DECIMALS
+from .prices import PriceSource
 
 # Play money: the only book where anybody may decide how trades end.
 DEMO_BOOK = "demo"
-# Payout rates count ten-thousandths.
-RATE_SCALE = 4
 
-Status = Literal["filled", "open", "settled", "refunded"]
+Status = Literal["open", "settled", "refunded"]
+Kind = Literal["spot", "option"]
 Forced = Literal["win", "lose"]
 
 
@@ -45,13 +45,13 @@ class SpotTrade(Struct, frozen=True, kw_only=True):
     base_amount: int
     quote_amount: int
     fee: int
-    price_source: Source
+    price_source: PriceSource
     client_order_id: str | None
     filled_at: str
     position: int | None = None
 
     @property
-    def status(self) -> Status:
+    def status(self) -> Literal["filled"]:
         """It is over as it begins."""
         return "filled"
 
@@ -82,7 +82,7 @@ class Option(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     control: Forced | None = None
     forced: bool = False
-    price_source: Source
+    price_source: PriceSource
     client_order_id: str | None
     settled_at: str | None = None
     reason: str | None = None
@@ -108,82 +108,46 @@ def check_demo(book: str) -> None:
         raise DemoOnly(pointer="/book")
 
 
-def kind_of(trade: Trade) -> Literal["spot", "option"]:
+def kind_of(trade: Trade) -> Kind:
     """What the contract calls the kind of `trade`."""
     return "spot" if isinstance(trade, SpotTrade) else "option"
 
 
 def trade_view(trade: Trade, catalog: Catalog) -> objects.Trade:
-    """The TRADE object: decimal strings; what does not apply to its kind is left out."""
-    pair = catalog.pair(trade.pair)
-    base, quote = catalog.asset(pair.base).scale, catalog.asset(pair.quote).scale
-    told: dict[str, Any] = {
-        "id": trade.id,
-        "kind": kind_of(trade),
-        "user_id": trade.user_id,
-        "book": trade.book,
-        "pair": trade.pair,
-        "status": trade.status,
-        "price_source": trade.price_source,
-        "client_order_id": trade.client_order_id,
-    }
+    """The TRADE object of `trade`: decimal strings; what its kind does not have is left out."""
+    scales = _scales(trade.pair, catalog)
+    told = {name: value for name, value in structs.asdict(trade).items() if value is not None}
+    for name in told.keys() & scales.keys():
+        told[name] = format_amount(told[name], scales[name])
+    told.pop("position", None)
+    told.setdefault("client_order_id", None)
     if isinstance(trade, SpotTrade):
-        return objects.Trade(
-            **told,
-            side=trade.side,
-            price=format_amount(trade.price, pair.price_decimals),
-            base_amount=format_amount(trade.base_amount, base),
-            quote_amount=format_amount(trade.quote_amount, quote),
-            fee=format_amount(trade.fee, quote),
-            filled_at=trade.filled_at,
-        )
-    settle_price = trade.settle_price
-    return objects.Trade(
-        **told,
-        direction=trade.direction,
-        stake=format_amount(trade.stake, quote),
-        duration_s=trade.duration_s,
-        payout_rate=format_amount(trade.payout_rate, RATE_SCALE),
-        payout=format_amount(trade.payout, quote),
-        opens_at=trade.opens_at,
-        expires_at=trade.expires_at,
-        open_price=format_amount(trade.open_price, pair.price_decimals),
-        settle_price=(
-            None if settle_price is None else format_amount(settle_price, pair.price_decimals)
-        ),
-        outcome=trade.outcome,
-        control=trade.control or UNSET,
-        forced=trade.forced,
-        settled_at=trade.settled_at,
-        reason=trade.reason,
-    )
+        return objects.SpotTrade(**told, status="filled")
+    del told["key"]
+    for name in ("settle_price", "outcome", "settled_at", "reason"):
+        told.setdefault(name, None)
+    return objects.OptionTrade(**told, user_id=trade.user_id, book=trade.book)
 
 
 def trade_from_view(view: Mapping[str, Any], position: int, catalog: Catalog) -> Trade:
     """The trade, opened at `position`, that the TRADE object `view` tells of."""
     told = msgspec.convert(view, objects.Trade)
-    pair = catalog.pair(told.pair)
+    scales = _scales(told.pair, catalog)
+    given = {name: value for name, value in structs.asdict(told).items() if value is not UNSET}
+    for name in given.keys() & scales.keys():
+        if given[name] is not None:
+            given[name] = parse_amount(given[name], scales[name])
+    if isinstance(told, objects.SpotTrade):
+        del given["status"]
+        return SpotTrade(**given, position=position)
+    key = AccountKey(given.pop("book"), given.pop("user_id"), catalog.pair(told.pair).quote)
+    return Option(**given, key=key, position=position)
+
+
+def _scales(name: str, catalog: Catalog) -> dict[str, int]:
+    """How many decimals the numbers of a trade of the pair `name` are told with."""
+    pair = catalog.pair(name)
     base, quote = catalog.asset(pair.base).scale, catalog.asset(pair.quote).scale
-    given = {
-        name: value
-        for name, value in msgspec.structs.asdict(told).items()
-        if value is not UNSET and name not in ("kind", "user_id", "book", "status")
-    }
-    scales = {
-        "price": pair.price_decimals,
-        "open_price": pair.price_decimals,
-        "settle_price": pair.price_decimals,
-        "base_amount": base,
-        "quote_amount": quote,
-        "fee": quote,
-        "stake": quote,
-        "payout": quote,
-        "payout_rate": RATE_SCALE,
-    }
-    for name, scale in scales.items():
-        if given.get(name) is not None:
-            given[name] = parse_amount(given[name], scale)
-    if told.kind == "spot":
-        return SpotTrade(**given, user_id=told.user_id, book=told.book, position=position)
-    key = AccountKey(told.book, told.user_id, pair.quote)
-    return Option(**given, key=key, status=told.status, position=position)
+    of_quote = dict.fromkeys(("quote_amount", "fee", "stake", "payout"), quote)
+    prices = dict.fromkeys(("price", "open_price", "settle_price"), pair.price_decimals)
+    return {**of_quote, **prices, "base_amount": base, "payout_rate": RATE_DECIMALS}

@@ -1,0 +1,113 @@
+"""What a batch locks and reads of the market before it decides, and what it writes there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..catalog import Catalog
+from ..changes import Change
+from ..clock import Clock
+from ..intents import ChangeAccount, ForceOption, OpenOption, SetControl, SettleOption, SpotOrder
+from .market import Market
+from .price_rows import PriceRows, market_time
+from .trade_rows import TradeRows
+from .trades import DEMO_BOOK, Option, Trade
+
+_Ending = SettleOption | ForceOption
+
+
+class MarketMeeting:
+    """The market of one batch, on its connection: its locks are held until the batch ends."""
+
+    def __init__(self, connection: AsyncConnection, catalog: Catalog, clock: Clock) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._clock = clock
+        dialect = connection.dialect.name
+        self._trades, self._prices = TradeRows(dialect), PriceRows(dialect)
+
+    async def meet(self, changes: Sequence[Change]) -> Market | None:
+        """
+        What `changes` are decided by, locked: controls, exposures, then tickers. None where none
+        of them has to do with trades; their user accounts are locked already.
+        """
+        intents = [change.intent for change in changes]
+        closing = [
+            intent.key
+            for intent in intents
+            if isinstance(intent, ChangeAccount) and intent.settings.get("status") == "closed"
+        ]
+        orders = [i for i in intents if isinstance(i, (SpotOrder, OpenOption))]
+        opening = [i for i in intents if isinstance(i, OpenOption)]
+        ending = [i for i in intents if isinstance(i, _Ending)]
+        setting = [i for i in intents if isinstance(i, SetControl)]
+        if not (closing or orders or ending or setting):
+            return None
+        controls = {(i.key.book, i.key.owner) for i in opening if i.key.book == DEMO_BOOK}
+        controls |= {(i.book, i.user) for i in setting if i.book == DEMO_BOOK}
+        places = {(i.key.book, i.pair) for i in (*opening, *ending)}
+        connection, rows = self._connection, self._trades
+        market = Market("")
+        if controls:
+            held = await rows.lock_controls(connection, list(controls))
+            market = market._replace(controls=held)
+        if places:
+            exposures = await rows.lock_exposures(connection, list(places))
+            market = market._replace(exposures=exposures)
+        if closing:
+            options = await rows.open_options(connection, closing, self._catalog)
+            market = market._replace(options=options)
+        if ending:
+            ids = [i.option_id for i in ending]
+            ended = await rows.options(connection, ids, self._catalog)
+            market = market._replace(options={**market.options, **ended})
+        named = {
+            (_user(order), order.client_order_id)
+            for order in orders
+            if order.client_order_id is not None
+        }
+        if named:
+            used = await rows.client_orders(connection, list(named))
+            market = market._replace(client_orders=used)
+        return await self._at_prices(market, {i.pair for i in (*orders, *ending)})
+
+    async def _at_prices(self, market: Market, pairs: set[str]) -> Market:
+        if not pairs:
+            return market
+        tickers = await self._prices.lock(self._connection, sorted(pairs))
+        now = await market_time(self._connection, self._clock)
+        expiries = [
+            (option.pair, option.expires_at)
+            for option in market.options.values()
+            if option.pair in pairs and option.status == "open"
+        ]
+        return market._replace(
+            now=max(ticker.reading_time(now) for ticker in tickers.values()),
+            newest={name: t.price for name, t in tickers.items() if t.price is not None},
+            expiries=await self._prices.at_or_before(self._connection, expiries),
+        )
+
+    async def write(
+        self, market: Market, trades: Iterable[Trade], controls: Iterable[tuple[SetControl, int]]
+    ) -> None:
+        """
+        Write `market` after the batch: its `trades`, each as its newest transaction left it, and
+        its `controls` with the positions that set them, the newest last.
+        """
+        newest = {trade.id: trade for trade in trades}
+        await self._trades.write_trades(self._connection, list(newest.values()), self._catalog)
+        places = {(t.book, t.pair) for t in newest.values() if isinstance(t, Option)}
+        exposures = {place: market.exposures[place] for place in places}
+        await self._trades.write_exposures(self._connection, exposures)
+        modes = {(set_.book, set_.user): (set_.mode, position) for set_, position in controls}
+        await self._trades.write_controls(self._connection, modes)
+        pairs = {trade.pair for trade in newest.values()}
+        if pairs:
+            moments = dict.fromkeys(sorted(pairs), market.now)
+            await self._prices.mark_read(self._connection, moments)
+
+
+def _user(order: SpotOrder | OpenOption) -> str:
+    return order.user if isinstance(order, SpotOrder) else order.key.owner
