@@ -1,0 +1,315 @@
+"""Spot orders, options and their settlement on a real database, in the test's own time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tallywire.ledger import BalanceManager, Details, LedgerError, Receipt, open_ledger
+from tallywire.ledger.errors import (
+    AccountFrozen,
+    Conflict,
+    DemoOnly,
+    ExposureLimit,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidRequest,
+    LimitNotMet,
+    NotFound,
+    Paused,
+    StalePrice,
+)
+from tallywire.ledger.trading.options import settle_option
+from tallywire.ledger.trading.price_rows import PriceRows, market_time
+
+from .conftest import ManualClock
+from .oracle import examine
+
+PAIR = "BTC-USDT"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def manager(database_url: str, clock: ManualClock) -> AsyncIterator[BalanceManager]:
+    async with open_ledger(database_url, clock=clock) as opened:
+        for book in ("main", "demo"):
+            await opened.update_balance("alice", "10000", "deposit", book=book)
+        await quote(opened, clock, "60000.00")
+        yield opened
+        report = await opened.verify()
+        assert report.errors == 0, report.details
+    await examine(database_url)
+
+
+async def quote(manager: BalanceManager, clock: ManualClock, price: str) -> None:
+    """Make `price` the newest of the pair."""
+    rows = PriceRows(manager.database.dialect)
+    async with manager.database.write() as connection:
+        ticker = (await rows.lock(connection, [PAIR]))[PAIR]
+        now = await market_time(connection, clock)
+        minor = int(price.replace(".", ""))
+        await rows.append(connection, PAIR, ticker, minor, source="pushed", actor="feed", now=now)
+
+
+async def set_pair(manager: BalanceManager, setting: str) -> None:
+    async with manager.database.write() as connection:
+        await connection.execute(text(f"UPDATE pairs SET {setting}"))
+        await connection.execute(text("UPDATE clock SET settings_version = settings_version + 1"))
+
+
+async def money(manager: BalanceManager, owner: str = "alice", book: str = "main") -> Decimal:
+    return await manager.get_balance(owner, book=book)
+
+
+async def system(manager: BalanceManager, owner: str, book: str = "main") -> Decimal:
+    """The balance of a system account in USDT."""
+    rows = (await manager.reader.trial_balance())["rows"]
+    wanted = (owner, book, "USDT")
+    found = [r["balance"] for r in rows if (r["owner_kind"], r["book"], r["asset"]) == wanted]
+    return Decimal(found[0]) if found else Decimal(0)
+
+
+def trade_of(receipt: Receipt) -> dict[str, Any]:
+    assert receipt.trade is not None
+    return receipt.trade
+
+
+async def test_a_buy_moves_both_assets_and_the_fee_in_one_update(manager: BalanceManager) -> None:
+    receipt = await manager.trading.spot_order("alice", PAIR, "buy", base_amount="0.01")
+    trade = trade_of(receipt)
+    assert (trade["quote_amount"], trade["fee"], trade["status"]) == (
+        "600.000000",
+        "0.600000",
+        "filled",
+    )
+    (update,) = receipt.updates
+    amounts = {entry["asset"]: entry["amount"] for entry in update["changes"]}
+    assert amounts == {"BTC": "0.01000000", "USDT": "-600.600000"}
+    assert update["trade"] == trade
+    assert await system(manager, "@fees") == Decimal("0.6")
+
+
+async def test_rounding_takes_from_the_user_and_is_booked_as_such(
+    manager: BalanceManager, clock: ManualClock
+) -> None:
+    await set_pair(manager, "fee_bps = 0")
+    bought = await manager.trading.spot_order("alice", PAIR, "buy", quote_amount="100")
+    trade = trade_of(bought)
+    assert trade["base_amount"] == "0.00166666"
+    assert trade["quote_amount"] == "99.999600"
+    await quote(manager, clock, "60000.01")
+    bought = await manager.trading.spot_order("alice", PAIR, "buy", base_amount="0.00001001")
+    assert trade_of(bought)["quote_amount"] == "0.600601"
+    assert await system(manager, "@rounding") == Decimal("0.000001")
+    sold = await manager.trading.spot_order("alice", PAIR, "sell", base_amount="0.00001001")
+    assert trade_of(sold)["quote_amount"] == "0.600600"
+    assert await system(manager, "@rounding") == Decimal("0.000002")
+
+
+async def test_a_limit_fills_or_kills(manager: BalanceManager) -> None:
+    before = await money(manager)
+    with pytest.raises(LimitNotMet):
+        await manager.trading.spot_order(
+            "alice", PAIR, "buy", base_amount="0.01", limit_price="59999.99"
+        )
+    assert await money(manager) == before
+    await manager.trading.spot_order("alice", PAIR, "buy", base_amount="0.01", limit_price="60000")
+
+
+async def test_a_stale_price_refuses_trades(manager: BalanceManager, clock: ManualClock) -> None:
+    clock.move(seconds=16)
+    with pytest.raises(StalePrice):
+        await manager.trading.spot_order("alice", PAIR, "buy", base_amount="0.01")
+    with pytest.raises(StalePrice):
+        await manager.trading.open_option("alice", PAIR, "up", "10", 30)
+    with pytest.raises(StalePrice):
+        await manager.trading.open_option("alice", "ETH-USDT", "up", "10", 30)
+    with pytest.raises(NotFound):
+        await manager.trading.open_option("alice", "BTC-EUR", "up", "10", 30)
+
+
+@pytest.mark.parametrize(
+    ("price", "outcome", "gain"),
+    [("60000.01", "win", "8"), ("59999.99", "lose", "-10"), ("60000.00", "tie", "0")],
+)
+async def test_an_option_ends_by_the_price_of_its_expiry(
+    manager: BalanceManager, clock: ManualClock, price: str, outcome: str, gain: str
+) -> None:
+    before = await money(manager)
+    receipt = await manager.trading.open_option("alice", PAIR, "up", "10", 30)
+    assert await money(manager) == before - 10
+    assert await system(manager, "@escrow") == 10
+    clock.move(seconds=30)
+    await quote(manager, clock, price)
+    assert await manager.trading.settle_due() == 0, "it has just expired"
+    clock.move(seconds=1)
+    await quote(manager, clock, "1.00")
+    assert await manager.trading.settle_due() == 1
+    assert await manager.trading.settle_due() == 0
+    assert await money(manager) == before + Decimal(gain)
+    assert await system(manager, "@escrow") == 0
+    (update,) = await manager.history("alice", limit=1)
+    assert update["change_type"] == "option_settled"
+    trade = update["trade"]
+    assert (trade["id"], trade["outcome"], trade["settle_price"]) == (
+        receipt.transaction_id,
+        outcome,
+        price,
+    )
+    assert bool(update["changes"]) == (outcome != "lose")
+
+
+async def test_settling_many_times_at_once_settles_once(
+    manager: BalanceManager, clock: ManualClock
+) -> None:
+    receipts = [await manager.trading.open_option("alice", PAIR, "up", "10", 30) for _ in range(5)]
+    before = await money(manager)
+    clock.move(seconds=29)
+    await quote(manager, clock, "70000.00")
+    clock.move(seconds=2)
+    kind = manager.types["option_settled"]
+    unkeyed = [
+        settle_option(
+            manager.catalog,
+            kind,
+            await manager.trading.read_option(receipt.transaction_id),
+            details=Details(),
+        )
+        for receipt in receipts
+    ]
+    outcomes = await manager.post_many([*unkeyed, *unkeyed])
+    assert sum(isinstance(outcome, Receipt) for outcome in outcomes) == 5
+    assert {type(o) for o in outcomes if isinstance(o, LedgerError)} == {Conflict}
+    assert await manager.trading.settle_due() == 0
+    assert await money(manager) == before + 5 * 18
+
+
+async def test_without_a_price_of_its_expiry_an_option_is_refunded(
+    manager: BalanceManager, clock: ManualClock
+) -> None:
+    before = await money(manager)
+    await manager.trading.open_option("alice", PAIR, "up", "10", 120)
+    clock.move(seconds=200)
+    await quote(manager, clock, "61000.00")
+    assert await manager.trading.settle_due() == 1
+    assert await money(manager) == before
+    (update,) = await manager.history("alice", limit=1)
+    assert update["change_type"] == "option_refunded"
+    assert update["trade"]["status"] == "refunded"
+    assert "price" in update["trade"]["reason"]
+
+
+async def test_the_house_takes_options_up_to_its_limit(manager: BalanceManager) -> None:
+    await set_pair(manager, "exposure_limit = 16000000")
+    await manager.trading.open_option("alice", PAIR, "up", "10", 30)
+    await manager.trading.open_option("alice", PAIR, "up", "10", 30)
+    with pytest.raises(ExposureLimit):
+        await manager.trading.open_option("alice", PAIR, "up", "0.01", 30)
+    await manager.trading.open_option("alice", PAIR, "up", "0.01", 30, book="demo")
+    with pytest.raises(InvalidAmount):
+        await manager.trading.open_option("alice", PAIR, "up", "1001", 30, book="demo")
+
+
+async def test_a_control_is_copied_onto_options_as_they_open(
+    manager: BalanceManager, clock: ManualClock
+) -> None:
+    before = await money(manager, book="demo")
+    await manager.trading.set_control("alice", "win", actor="root")
+    won = await manager.trading.open_option("alice", PAIR, "up", "10", 30, book="demo")
+    await manager.trading.set_control("alice", "lose", actor="root")
+    lost = await manager.trading.open_option("alice", PAIR, "down", "10", 30, book="demo")
+    real = await manager.trading.open_option("alice", PAIR, "down", "10", 30)
+    assert trade_of(won)["forced"] and trade_of(won)["control"] == "win"
+    assert trade_of(real)["forced"] is False and "control" not in trade_of(real)
+    clock.move(seconds=29)
+    await quote(manager, clock, "50000.00")
+    clock.move(seconds=2)
+    assert await manager.trading.settle_due() == 3
+    outcomes = {
+        trade.id: getattr(trade, "outcome", None) for trade in await manager.trading.trades()
+    }
+    assert outcomes == {
+        won.transaction_id: "win",
+        lost.transaction_id: "lose",
+        real.transaction_id: "win",
+    }
+    assert await money(manager, book="demo") == before + 8 - 10
+    assert await manager.trading.control("alice") == "lose"
+    with pytest.raises(DemoOnly):
+        await manager.trading.set_control("alice", "win", book="main", actor="root")
+
+
+async def test_force_ends_an_open_option_of_demo_alone(manager: BalanceManager) -> None:
+    demo = await manager.trading.open_option("alice", PAIR, "up", "10", 30, book="demo")
+    real = await manager.trading.open_option("alice", PAIR, "up", "10", 30)
+    with pytest.raises(DemoOnly):
+        await manager.trading.force(real.transaction_id, "win", actor="root")
+    forced = await manager.trading.force(demo.transaction_id, "lose", actor="root")
+    assert trade_of(forced)["outcome"] == "lose" and trade_of(forced)["forced"] is True
+    with pytest.raises(Conflict):
+        await manager.trading.force(demo.transaction_id, "win", actor="root")
+
+
+async def test_settlement_passes_freeze_and_pause_and_open_options_keep_an_account_open(
+    manager: BalanceManager, clock: ManualClock
+) -> None:
+    await manager.update_balance("bob", "10", "deposit")
+    await manager.trading.open_option("bob", PAIR, "up", "10", 30)
+    with pytest.raises(Conflict, match="open options"):
+        await manager.change_account("bob", {"status": "closed"})
+    await manager.change_account("bob", {"status": "frozen"})
+    with pytest.raises(AccountFrozen):
+        await manager.trading.open_option("bob", PAIR, "up", "10", 30)
+    clock.move(seconds=29)
+    await quote(manager, clock, "60001.00")
+    clock.move(seconds=2)
+    await manager.administration.pause("root")
+    with pytest.raises(Paused):
+        await manager.trading.open_option("alice", PAIR, "up", "10", 30)
+    assert await manager.trading.settle_due() == 1
+    assert await money(manager, "bob") == 18
+    await manager.administration.resume("root")
+
+
+async def test_a_client_order_id_is_used_once(manager: BalanceManager) -> None:
+    first = await manager.trading.spot_order(
+        "alice", PAIR, "buy", base_amount="0.01", client_order_id="mine"
+    )
+    with pytest.raises(Conflict, match=first.transaction_id):
+        await manager.trading.open_option("alice", PAIR, "up", "10", 30, client_order_id="mine")
+    await manager.update_balance("bob", "1000", "deposit")
+    await manager.trading.spot_order("bob", PAIR, "buy", base_amount="0.01", client_order_id="mine")
+
+
+async def test_nonsense_is_refused(manager: BalanceManager) -> None:
+    order, option = manager.trading.spot_order, manager.trading.open_option
+    with pytest.raises(InvalidRequest):
+        await order("alice", PAIR, "hold", base_amount="1")  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest):
+        await order("alice", PAIR, "buy")
+    with pytest.raises(InvalidRequest):
+        await order("alice", PAIR, "buy", base_amount="1", quote_amount="1")
+    for amount in ("0", "-1", "1.123456789", "abc", "0.000001"):
+        with pytest.raises(InvalidAmount):
+            await order("alice", PAIR, "buy", base_amount=amount)
+    with pytest.raises(InsufficientFunds):
+        await order("alice", PAIR, "buy", base_amount="1")
+    with pytest.raises(InsufficientFunds):
+        await order("alice", PAIR, "sell", base_amount="1")
+    with pytest.raises(InvalidRequest):
+        await option("alice", PAIR, "up", "10", 31)
+    with pytest.raises(InvalidAmount):
+        await option("alice", PAIR, "up", "-10", 30)
+    with pytest.raises(InvalidRequest):
+        await manager.update_balance("alice", "1", "option_settled")
+    with pytest.raises(InvalidRequest):
+        await manager.update_balance("alice", "1", "spot_buy")
+    assert await money(manager) == 10000
+    assert not await manager.trading.trades()
