@@ -115,6 +115,7 @@ class Transaction(_Line, frozen=True, kw_only=True):
     fingerprint: str
     encoded: str
     hold: str | None = None
+    trade: str | None = None
     content_hash: str
     postings: list[Posting]
 

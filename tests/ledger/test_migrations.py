@@ -13,6 +13,11 @@ from .oracle import examine
 
 # What each later migration made, the newest first.
 UNDO = (
+    "DROP INDEX transactions_by_trade",
+    "ALTER TABLE transactions DROP COLUMN trade",
+    "DROP TABLE trading_controls",
+    "DROP TABLE exposures",
+    "DROP TABLE trades",
     "DROP TABLE prices",
     "DROP TABLE tickers",
     "DROP TABLE pairs",
