@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from tallywire.ledger import BalanceManager, Details, LedgerError, Receipt, open_ledger
 from tallywire.ledger.errors import (
     AccountFrozen,
@@ -58,12 +57,6 @@ async def quote(manager: BalanceManager, clock: ManualClock, price: str) -> None
         await rows.append(connection, PAIR, ticker, minor, source="pushed", actor="feed", now=now)
 
 
-async def set_pair(manager: BalanceManager, setting: str) -> None:
-    async with manager.database.write() as connection:
-        await connection.execute(text(f"UPDATE pairs SET {setting}"))
-        await connection.execute(text("UPDATE clock SET settings_version = settings_version + 1"))
-
-
 async def money(manager: BalanceManager, owner: str = "alice", book: str = "main") -> Decimal:
     return await manager.get_balance(owner, book=book)
 
@@ -99,7 +92,7 @@ async def test_a_buy_moves_both_assets_and_the_fee_in_one_update(manager: Balanc
 async def test_rounding_takes_from_the_user_and_is_booked_as_such(
     manager: BalanceManager, clock: ManualClock
 ) -> None:
-    await set_pair(manager, "fee_bps = 0")
+    await manager.administration.put_pair(PAIR, {"fee_bps": 0}, actor="root")
     bought = await manager.trading.spot_order("alice", PAIR, "buy", quote_amount="100")
     trade = trade_of(bought)
     assert trade["base_amount"] == "0.00166666"
@@ -207,7 +200,7 @@ async def test_without_a_price_of_its_expiry_an_option_is_refunded(
 
 
 async def test_the_house_takes_options_up_to_its_limit(manager: BalanceManager) -> None:
-    await set_pair(manager, "exposure_limit = 16000000")
+    await manager.administration.put_pair(PAIR, {"exposure_limit": "16"}, actor="root")
     await manager.trading.open_option("alice", PAIR, "up", "10", 30)
     await manager.trading.open_option("alice", PAIR, "up", "10", 30)
     with pytest.raises(ExposureLimit):
