@@ -29,6 +29,8 @@ from .ledger.errors import LedgerError
 from .ledger.updates import Batch
 from .operations.jobs import scheduled_jobs
 from .operations.scheduler import Job, Scheduler
+from .prices.board import Board
+from .prices.simulation import Simulation
 from .settings import Settings, SettingsError
 from .sync.balance import sync_balance_across_all_systems
 from .sync.bus import Bus, open_bus
@@ -84,15 +86,18 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
         bus, manager = await _bus_and_ledger(settings, clock, signing, stack)
         webhooks = Registrations(manager.database, clock, uuid7_source(clock), destinations)
         feed = Feed(manager.reader, bus)
+        board = Board(manager.prices, lambda: manager.catalog)
         hub = Hub(
             manager.reader,
             feed,
             clock,
+            board=board,
             user_connections=settings.user_connections,
             elsewhere=await _counts(settings, stack),
         )
         await feed.start()
         stack.push_async_callback(feed.close)
+        stack.push_async_callback(_cancelled, asyncio.create_task(board.run()))
         stack.push_async_callback(hub.shutdown)
         manager.on_commit(_announcer(feed, bus))
         if settings.development:
@@ -100,7 +105,7 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
             if (await manager.reader.head()).position == 0:
                 await make_first_users(manager)
             deliverer = _deliverer(manager, webhooks, destinations, clock, bus)
-            await stack.enter_async_context(_scheduling(manager, settings, clock, deliverer))
+            await stack.enter_async_context(_working(manager, settings, clock, deliverer))
         await _learn_revocations(manager, revocations, hub)
         bus.subscribe_revocations(partial(_revoke, revocations, hub))
         stack.push_async_callback(
@@ -123,9 +128,9 @@ async def build(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
 
 
 @asynccontextmanager
-async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None]:
+async def open_worker(settings: Settings, clock: Clock) -> AsyncIterator[None]:
     """
-    A worker: takes part in the scheduled jobs until the block ends, and serves nobody.
+    A worker: does its part of what comes round by itself until the block ends, and serves nobody.
 
     Raises LedgerError where the database cannot be opened or its schema does not fit,
     SettingsError where an address for webhooks cannot be one.
@@ -136,7 +141,7 @@ async def open_scheduler(settings: Settings, clock: Clock) -> AsyncIterator[None
         manager.on_commit(_publisher(bus))
         webhooks = Registrations(manager.database, clock, uuid7_source(clock), destinations)
         deliverer = _deliverer(manager, webhooks, destinations, clock, bus)
-        await stack.enter_async_context(_scheduling(manager, settings, clock, deliverer))
+        await stack.enter_async_context(_working(manager, settings, clock, deliverer))
         yield
 
 
@@ -191,17 +196,22 @@ def _deliverer(
 
 
 @asynccontextmanager
-async def _scheduling(
+async def _working(
     manager: BalanceManager, settings: Settings, clock: Clock, deliverer: Deliverer
 ) -> AsyncIterator[None]:
+    """What one of the workers does at a time, and what every one of them does, until the end."""
     deliveries = Job("deliver webhooks", 1.0, deliverer.run)
     jobs = [*scheduled_jobs(manager, settings, clock), deliveries]
-    scheduler = Scheduler(manager.leases, secrets.token_hex(8), jobs)
-    running = asyncio.create_task(scheduler.run())
+    works = [Scheduler(manager.leases, secrets.token_hex(8), jobs).run()]
+    if settings.prices == "simulated":
+        seed = settings.price_seed or (await manager.reader.head()).epoch
+        works.append(Simulation(manager.prices, seed).run())
+    running = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
-        await _cancelled(running)
+        for task in running:
+            await _cancelled(task)
 
 
 def _publisher(bus: Bus) -> Callable[[Batch], Awaitable[None]]:

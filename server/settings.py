@@ -27,6 +27,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     What the operator decides.
 
     secrets: the first signs tokens, all verify them; none means development mode.
+    price_seed: what the course of simulated prices depends on; None: the journal's epoch.
     user_rate: changes a second that one user may ask for, 0 for no limit.
     user_connections: live connections that one user may hold.
     verify_schedule, rebuild_schedule: when a worker verifies and repairs, and rebuilds; or never.
@@ -40,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     prices: str = "simulated"
+    price_seed: str | None = None
     log: str = "console"
     user_rate: int = 50
     user_connections: int = 20
@@ -77,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             secrets=secrets,
             origins=_origins(given.get("TALLYWIRE_ORIGINS", "")),
             prices=_one_of(given, "TALLYWIRE_PRICES", ("simulated", "pushed")),
+            price_seed=given.get("TALLYWIRE_PRICE_SEED"),
             log=_one_of(given, "TALLYWIRE_LOG", ("console", "json")),
             user_rate=_whole(given, "TALLYWIRE_USER_RATE", default.user_rate),
             user_connections=_whole(

@@ -1,4 +1,4 @@
-"""The worker process: the scheduled jobs until a signal."""
+"""The worker process: what comes round by itself, until a signal."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import uvloop
 
-from .app import open_scheduler
+from .app import open_worker
 from .ledger.clock import SystemClock
 from .settings import Settings
 
 
 def work(settings: Settings, started: Callable[[], None]) -> None:
     """
-    Take part in the scheduled jobs until SIGTERM or SIGINT.
+    Do a worker's part until SIGTERM or SIGINT.
 
     started: called once the ledger is open. Raises LedgerError where it cannot be opened.
     """
@@ -27,6 +27,6 @@ async def _work(settings: Settings, started: Callable[[], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_scheduler(settings, SystemClock()):
+    async with open_worker(settings, SystemClock()):
         started()
         await stop.wait()

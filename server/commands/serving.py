@@ -102,8 +102,8 @@ def worker() -> None:
     """
     Do the work that comes round by itself, until SIGTERM or Ctrl-C.
 
-    Of several workers one does it, and another takes over within 15 seconds where it fails. In
-    development mode the server does it.
+    Of several workers one does it, and another takes over within 15 seconds where it fails; prices
+    are simulated by whichever is first. In development mode the server does it.
 
     \b
     DATABASE_URL=postgresql://... TALLYWIRE_SECRET=... tallywire worker

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from .. import logs
 from ..ledger.errors import LedgerError
+from ..repeating import repeat
 
 # Seconds: how long a lease lasts, and how often it is renewed or, by the others, asked for.
 LEASE = 15.0
@@ -72,7 +73,7 @@ class Scheduler:
     async def _lead(self, asked: float) -> None:
         """Run the jobs for as long as the lease is ours; asked: when we asked for it."""
         _log.info("this process runs the scheduled jobs")
-        jobs = [asyncio.create_task(self._repeat(job)) for job in self._jobs]
+        jobs = [asyncio.create_task(repeat(job.name, job.every, job.run)) for job in self._jobs]
         try:
             await self._renew(asked)
         finally:
@@ -102,15 +103,3 @@ class Scheduler:
         except LedgerError as error:
             _log.warning("the scheduler's lease is not taken", reason=str(error))
             return False
-
-    async def _repeat(self, job: Job) -> None:
-        while True:
-            try:
-                await job.run()
-            # A job that fails is tried again in its time, and the others go on.
-            except Exception as error:
-                # A driver may answer the end of its statement with an error of its own.
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    raise asyncio.CancelledError from error
-                _log.exception("a scheduled job failed", job=job.name)
-            await asyncio.sleep(job.every)

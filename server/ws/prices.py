@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
+from ..ledger.errors import LedgerError
 from ..ledger.objects import Price
 from . import frames
 from .connection import Connection
@@ -21,8 +23,14 @@ class Board(Protocol):
     def current(self) -> Sequence[Price]:
         """That of every pair which has one."""
 
-    def subscribe(self, callback: Callable[[Sequence[Price]], None]) -> None:
-        """Have `callback` told of prices as they become the newest of their pairs."""
+    def subscribe(self, callback: Callable[[Sequence[Price]], None]) -> Callable[[], None]:
+        """
+        Have `callback` told of prices as they become the newest of their pairs, until the result
+        is called.
+        """
+
+    async def look(self) -> None:
+        """Learn now what is the newest; raises LedgerError where that cannot be read."""
 
 
 class PriceStream:
@@ -30,7 +38,8 @@ class PriceStream:
     Tells connections of the prices of `board`: first of all, then of those that have changed since.
 
     A connection is told when its last message is old enough and its socket is clear, and then what
-    is newest: whatever was between is never queued.
+    is newest: whatever was between is never queued. While no connection wants prices, nobody
+    subscribes.
     """
 
     def __init__(self, board: Board | None) -> None:
@@ -39,20 +48,42 @@ class PriceStream:
         self._newest: dict[str, tuple[int, Price]] = {}
         self._made: dict[int, Frame] = {}
         self._news = asyncio.Event()
-        if board is not None:
-            self._take(board.current())
-            board.subscribe(self._take)
+        self._board = board
+        self._unsubscribe: Callable[[], None] | None = None
+        self._watching = 0
 
     async def begin(self, connection: Connection) -> None:
         """Tell `connection`, which was sent its inits or `resumed`, if it wants prices."""
         if not connection.request.prices:
             return
-        told = 0
-        if not connection.replay_to:
-            await connection.room(len(self._since(told).data))
-            connection.send(self._since(told))
-            told = self._changes
+        self._watching += 1
+        try:
+            await self._subscribe()
+            told = 0
+            if not connection.replay_to:
+                await connection.room(len(self._since(told).data))
+                connection.send(self._since(told))
+                told = self._changes
+        except BaseException:
+            self._leave()
+            raise
         connection.telling_prices = asyncio.create_task(self._go_on(connection, told))
+        connection.telling_prices.add_done_callback(lambda _: self._leave())
+
+    async def _subscribe(self) -> None:
+        if self._board is None or self._unsubscribe is not None:
+            return
+        self._take(self._board.current())
+        self._unsubscribe = self._board.subscribe(self._take)
+        # While the database is away, what was known before is told.
+        with suppress(LedgerError):
+            await self._board.look()
+
+    def _leave(self) -> None:
+        self._watching -= 1
+        if not self._watching and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
 
     async def _go_on(self, connection: Connection, told: int) -> None:
         """told: of how many changes of prices `connection` was told."""

@@ -185,8 +185,17 @@ class PriceBoard:
     def current(self) -> Sequence[Price]:
         return list(self.prices.values())
 
-    def subscribe(self, callback: Callable[[Sequence[Price]], None]) -> None:
+    def subscribe(self, callback: Callable[[Sequence[Price]], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    async def look(self) -> None:
+        await asyncio.sleep(0)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody subscribes."""
+        return bool(self._callbacks)
 
     def move(self, **prices: str) -> None:
         """New prices by pair."""
@@ -270,6 +279,10 @@ async def running_world(
         screen.leave()
         await screen.running
     assert hub.connected() == {"users": 0, "connections": 0}
+    # A task that is cancelled ends in the loop's next round.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not board.watched
     assert hub._unsent.bytes == 0
     assert (hub._live._watching, hub._live._groups, hub._live._others) == ({}, {}, {})
     await feed.close()

@@ -93,10 +93,13 @@ class Prices:
 
         The result is how long it is until the next is due. Raises DatabaseUnavailable.
         """
-        pairs = self._catalog().pairs
         async with self._database.read() as connection:
             now = await market_time(connection, self._clock)
             newest = {price.pair: price for price in await self._rows.newest(connection)}
+        if newest.keys() - self._catalog().pairs.keys():
+            # Made by another process.
+            await self._refresh()
+        pairs = self._catalog().pairs
         due = [
             pair
             for name, pair in pairs.items()
@@ -104,11 +107,9 @@ class Prices:
             and next_price(pair, newest.get(name)) is not None
         ]
         if due:
-            stamped = await self._step(due, next_price, every)
-            self._tell(stamped)
-            newest |= {price.pair: price for price in stamped}
-        waits = [every - _age(price, now) for name, price in newest.items() if name in pairs]
-        return max(timedelta(), min([every, *waits]))
+            self._tell(await self._step(due, next_price, every))
+        later = newest.keys() & pairs.keys() - {pair.pair for pair in due}
+        return min([every, *(every - _age(newest[name], now) for name in later)])
 
     async def _step(
         self, pairs: Sequence[Pair], next_price: NextPrice, every: timedelta

@@ -1,0 +1,78 @@
+"""Simulated prices of real processes: shown, streamed, and going on at once where one is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import connect
+
+from tests.conftest import StartServer, StartWorker
+from tests.ledger.raw import rows
+
+PAIRS = ["BTC-USDT", "ETH-USDT"]
+
+
+async def stamps(database_url: str, pair: str = "BTC-USDT") -> list[datetime]:
+    """When the prices of `pair` were stamped; they are numbered without gaps."""
+    found = await rows(
+        database_url, f"SELECT number, stamped_at FROM prices WHERE pair = '{pair}' ORDER BY number"
+    )
+    assert [row["number"] for row in found] == list(range(1, len(found) + 1))
+    return [datetime.fromisoformat(row["stamped_at"]) for row in found]
+
+
+async def until_stamped(database_url: str, least: int) -> list[datetime]:
+    """The stamps, once there are that many."""
+    async with asyncio.timeout(20):
+        while len(found := await stamps(database_url)) < least:
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def test_a_development_server_simulates_and_goes_on_after_it_was_killed(
+    server: StartServer, sqlite_url: str
+) -> None:
+    running = await server(database_url=sqlite_url, secret=None)
+    token = await running.dev_token("alice")
+    told: dict[str, list[dict[str, Any]]] = {pair: [] for pair in PAIRS}
+    async with asyncio.timeout(20), connect(running.ws_url) as socket:
+        await socket.send(json.dumps({"type": "connect", "token": token, "streams": ["prices"]}))
+        while min(map(len, told.values())) < 3:
+            message = json.loads(await socket.recv())
+            for price in message.get("prices", ()):
+                told[price["pair"]].append(price)
+    for prices in told.values():
+        assert {price["source"] for price in prices} == {"simulated"}
+        times = [price["time"] for price in prices]
+        assert times == sorted(set(times)), "a price was told twice, or late"
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=running.base_url, headers=headers) as client:
+        listed = (await client.get("/v1/prices")).json()["items"]
+    assert [price["pair"] for price in listed] == PAIRS
+    await running.kill9()
+    before = await stamps(sqlite_url)
+    await running.restart()
+    after = await until_stamped(sqlite_url, len(before) + 2)
+    assert min(b - a for a, b in pairwise(after)) >= timedelta(seconds=1)
+
+
+async def test_of_two_workers_one_makes_each_step_and_either_goes_on_alone(
+    worker: StartWorker, postgres_url: str
+) -> None:
+    first, second = await asyncio.gather(worker(postgres_url), worker(postgres_url))
+    before = await until_stamped(postgres_url, 3)
+    first.send_signal(signal.SIGKILL)
+    await first.wait()
+    found = await until_stamped(postgres_url, len(before) + 3)
+    steps = [later - at for at, later in pairwise(found)]
+    assert min(steps) >= timedelta(seconds=1)
+    # Nobody's lease has to run out: that would take 15 s.
+    assert max(steps) < timedelta(seconds=5)
+    second.send_signal(signal.SIGTERM)
+    assert await second.wait() == 0
