@@ -17,10 +17,11 @@ from .database import Database
 from .dialects import Sets, halves, joined
 from .digest import GENESIS
 from .errors import InvalidCursor, InvalidRequest
-from .journal import STATE_COLUMNS, Journal
+from .journal import STATE_COLUMNS, Journal, committed_from
 from .money import format_amount
-from .objects import Total
+from .objects import Control, Total
 from .opening_balance import OPENING, opening_key
+from .transaction_types import TRADING_CONTROL
 from .views import balance_view
 
 _STATE = ", ".join(f"a.{name}" for name in STATE_COLUMNS)
@@ -35,11 +36,15 @@ class Head(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """The BALANCEs (JSON) of some users' accounts as of one position, by user, in name order."""
+    """
+    What is of some users as of one position, by user: the BALANCEs (JSON) of their accounts, in
+    name order, and the trading controls of those for whom one was ever set.
+    """
 
     epoch: str
     position: int
     balances: Mapping[str, list[bytes]]
+    controls: Mapping[str, Control] = {}
 
 
 class Opened(Struct, frozen=True):
@@ -51,6 +56,15 @@ class Opened(Struct, frozen=True):
     account: Account
     moved: bool
     opening: int | None
+
+
+class _Controlled(Struct, frozen=True):
+    """What is read of an UPDATE that set a control."""
+
+    control: Control
+
+
+_decode_controlled = msgspec.json.Decoder(_Controlled).decode
 
 
 class MonitorTotals(Struct, frozen=True):
@@ -76,23 +90,27 @@ class BalanceReader:
             return await read_head(connection)
 
     async def snapshot(self, user_ids: Sequence[str]) -> Snapshot:
-        """The balances of `user_ids` and the head, read by one statement."""
+        """The balances and controls of `user_ids` and the head, read by one statement."""
         sets = Sets(self._database.dialect)
         async with self._database.read() as connection:
             rows = (
                 await connection.execute(
                     text(
-                        "SELECT c.epoch, c.position, a.id, a.book, a.owner, a.asset,"
-                        f" {_STATE} FROM clock c"
-                        f" LEFT JOIN accounts a ON a.owner {sets.among('users', 'text')}"
-                        " AND a.seq > 0 ORDER BY a.name"
+                        "SELECT c.epoch, c.position, users.value, t.mode, t.book,"
+                        f" a.id, a.book, a.owner, a.asset, {_STATE} FROM clock c"
+                        f" LEFT JOIN {sets.rows('users', 'text')} ON 1 = 1"
+                        " LEFT JOIN trading_controls t ON t.user_id = users.value"
+                        " AND t.position IS NOT NULL"
+                        " LEFT JOIN accounts a ON a.owner = users.value AND a.seq > 0"
+                        " ORDER BY a.name"
                     ),
                     {"users": sets.parameter(user_ids)},
                 )
             ).all()
-            accounts = [_account(row[2:]) for row in rows if row[2] is not None]
+            accounts = [_account(row[5:]) for row in rows if row[5] is not None]
             catalog = await self._catalog_of(connection, accounts)
-        return _snapshot(rows[0][0], rows[0][1], user_ids, accounts, catalog)
+        controls = {row[2]: Control(mode=row[3], book=row[4]) for row in rows if row[3] is not None}
+        return _snapshot(rows[0][0], rows[0][1], user_ids, accounts, catalog, controls)
 
     async def balances_at(
         self,
@@ -118,7 +136,36 @@ class BalanceReader:
             states = await states_at(connection, user_id, at)
             accounts = [account for account in states if book in (None, account.key.book)]
             catalog = await self._catalog_of(connection, accounts)
-        return _snapshot(head.epoch, at, [user_id], accounts, catalog)
+        return _snapshot(head.epoch, at, [user_id], accounts, catalog, {})
+
+    async def control_at(self, user_id: str, position: int) -> Control | None:
+        """The trading control of `user_id` as of `position`, None where none was set by then."""
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(
+                    text(
+                        "SELECT mode, book, position FROM trading_controls"
+                        " WHERE user_id = :user AND position IS NOT NULL"
+                    ),
+                    {"user": user_id},
+                )
+            ).one_or_none()
+            if row is None:
+                return None
+            if row.position <= position:
+                return Control(mode=row.mode, book=row.book)
+            earlier = await connection.execute(
+                text(
+                    "SELECT position, id, type, encoded FROM transactions"
+                    " WHERE subject = :user AND type = :type AND position <= :at"
+                    " ORDER BY position DESC LIMIT 1"
+                ),
+                {"user": user_id, "type": TRADING_CONTROL.name, "at": position},
+            )
+            found = earlier.one_or_none()
+        if found is None:
+            return None
+        return _decode_controlled(committed_from(found).admin_bodies()[0]).control
 
     async def opened(self, keys: Sequence[AccountKey]) -> dict[AccountKey, Opened]:
         """How those of the user accounts `keys` that exist stand to their opening balances."""
@@ -332,9 +379,10 @@ def _snapshot(
     user_ids: Sequence[str],
     accounts: Iterable[Account],
     catalog: Catalog,
+    controls: Mapping[str, Control],
 ) -> Snapshot:
     balances: dict[str, list[bytes]] = {user: [] for user in user_ids}
     for account in accounts:
         encoded = msgspec.json.encode(balance_view(account, catalog))
         balances[account.key.owner].append(encoded)
-    return Snapshot(epoch, position, balances)
+    return Snapshot(epoch, position, balances, controls)

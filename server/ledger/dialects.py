@@ -28,6 +28,12 @@ class Sets:
             return f"IN (SELECT value FROM json_each(:{name}))"
         return f"= ANY(CAST(:{name} AS {kind}[]))"
 
+    def rows(self, name: str, kind: str) -> str:
+        """The set `name`, of the SQL type `kind`, as a table with the column ``value``."""
+        if self._sqlite:
+            return f"json_each(:{name}) AS {name}"
+        return f"unnest(CAST(:{name} AS {kind}[])) AS {name}(value)"
+
     def parameter(self, values: Collection[Any]) -> Any:
         """`values` as the parameter."""
         return msgspec.json.encode(values).decode() if self._sqlite else list(values)

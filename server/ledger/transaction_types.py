@@ -129,6 +129,17 @@ OPTION_REFUNDED = TransactionType(
     by_operation=True,
 )
 
+TRADING_CONTROL = TransactionType(
+    name="trading_control",
+    direction="none",
+    counter=None,
+    reversible=False,
+    role="superadmin",
+    sides=CREDIT,
+    by_operation=True,
+    audited=True,
+)
+
 BUILT_IN = (
     TransactionType(name="deposit", direction="up", counter="@world", counts=True, sides=CREDIT),
     TransactionType(
@@ -255,16 +266,7 @@ BUILT_IN = (
         by_operation=True,
     ),
     OPTION_REFUNDED,
-    TransactionType(
-        name="trading_control",
-        direction="none",
-        counter=None,
-        reversible=False,
-        role="superadmin",
-        sides=CREDIT,
-        by_operation=True,
-        audited=True,
-    ),
+    TRADING_CONTROL,
     TransactionType(
         name="reversal", direction="either", counter=None, reversible=False, by_operation=True
     ),

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from ..ledger.clock import rfc3339
 from ..ledger.objects import Balance, Control, Price, Total
+from ..ledger.transaction_types import TRADING_CONTROL
 from .messages import (
     AdminBalanceMonitor,
     AdminMonitorInit,
@@ -36,7 +37,6 @@ PART_BALANCES = 500
 GATHER_BYTES = 65_536 - 256
 # Transactions of these types reach the user as another message than `balance_update`.
 REPAIR = "repair"
-TRADING_CONTROL = "trading_control"
 
 # These two are not encoded but put together around what was encoded at the commit.
 _UPDATE = type_of(BalanceUpdate)
@@ -81,6 +81,7 @@ def balance_init(
     user_id: str,
     reason: Reason,
     balances: Sequence[bytes],
+    control: Control | None,
     server_time: datetime,
     *,
     replayed: bool = False,
@@ -89,8 +90,9 @@ def balance_init(
     """
     `user_balance_init` with the user's BALANCEs as of `cursor`, in parts of bounded size.
 
-    moves: whether the last part moves the cursor (not where another init follows); replayed:
-    marks the last part, so that one transaction counts as one replayed message.
+    control: the user's trading control as of `cursor`, None where none was set by then; moves:
+    whether the last part moves the cursor (not where another init follows); replayed: marks the
+    last part, so that one transaction counts as one replayed message.
     """
     parts = [
         balances[start : start + PART_BALANCES]
@@ -105,7 +107,7 @@ def balance_init(
             user_id=user_id,
             reason=reason,
             balances=_encoded(part),
-            control=None,
+            control=control,
             part=number,
             parts=len(parts),
             server_time=rfc3339(server_time),
@@ -143,7 +145,7 @@ def update(cursor: Cursor, change_type: str, body: bytes, *, replayed: bool = Fa
     `trading_control_update` for that type. body: the user's UPDATE without epoch.
     A repair has no such message; its user gets `balance_init`.
     """
-    if change_type == TRADING_CONTROL:
+    if change_type == TRADING_CONTROL.name:
         return _trading_control(cursor, body, replayed)
     head = _UPDATE_HEAD + cursor.epoch.encode()
     head += b'","replayed":true,' if replayed else b'",'

@@ -21,6 +21,7 @@ from .tail import Seen
 
 if TYPE_CHECKING:
     from ..ledger.balances import Head, MonitorTotals, Snapshot
+    from ..ledger.objects import Control
 
 # More than this many missed messages are not replayed (contract, section 5). A monitor counts
 # positions, since it would be sent them all.
@@ -81,6 +82,9 @@ class Reader(SnapshotReader, Protocol):
 
     async def balances_at(self, user_id: str, *, position: int) -> Snapshot:
         """The user's balances as of `position`."""
+
+    async def control_at(self, user_id: str, position: int) -> Control | None:
+        """The user's trading control as of `position`, if one was set by then."""
 
 
 class Joining:
@@ -190,14 +194,16 @@ class Joining:
         request, user_id = connection.request, connection.user_id
         if not request.monitor:
             snapshot = await self._current(lambda: self._snapshots.read(user_id))
-            return self._balance_init(user_id, reason, snapshot)
+            control = snapshot.controls.get(user_id)
+            return self._balance_init(user_id, reason, snapshot, control)
         async with self._reads:
             totals = await self._current(self._reader.monitor_totals)
             cursor = Cursor(totals.epoch, totals.position)
             ready: list[Frame] = []
             if request.balances:
                 then = await self._reader.balances_at(user_id, position=cursor.position)
-                ready = self._balance_init(user_id, reason, then, moves=False)
+                control = await self._reader.control_at(user_id, cursor.position)
+                ready = self._balance_init(user_id, reason, then, control, moves=False)
             recent = await self._recent(cursor, request.filter)
         return [*ready, frames.monitor_init(cursor, totals.totals, self._connected(), recent)]
 
@@ -206,6 +212,7 @@ class Joining:
         user_id: str,
         reason: Reason,
         snapshot: Snapshot,
+        control: Control | None,
         *,
         moves: bool = True,
         replayed: bool = False,
@@ -215,6 +222,7 @@ class Joining:
             user_id,
             reason,
             snapshot.balances.get(user_id, []),
+            control,
             self._clock.now(),
             moves=moves,
             replayed=replayed,
@@ -328,6 +336,7 @@ class Joining:
             await connection.room(stop.size)
             return
         position = stop.repair.position
+        control = await self._reader.control_at(connection.user_id, position)
         then = await self._reader.balances_at(connection.user_id, position=position)
         if then.epoch != self._cursor().epoch:
             await self._look_again()
@@ -335,7 +344,7 @@ class Joining:
         monitor = connection.request.monitor
         replayed = position <= connection.replay_to
         ready = self._balance_init(
-            connection.user_id, "repair", then, moves=not monitor, replayed=replayed
+            connection.user_id, "repair", then, control, moves=not monitor, replayed=replayed
         )
         await self._send_all(connection, ready)
         connection.updates_through = position

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from ..ledger.digest import GENESIS
 from ..ledger.errors import InvalidRequest
+from ..ledger.intents import Mode as ControlMode
 from ..ledger.objects import (
     AdminUpdate,
     Balance,
@@ -95,7 +96,8 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
         Meta(
             description="The monitor's: "
             + ", ".join(f"`{name}`" for name in UpdateFilter.__struct_fields__)
-            + "; one change of an update must meet all."
+            + "; one change of an update must meet all, one without changes counts as a change of"
+            " 0 where its trade's stake was or its control is."
         ),
     ] = None
     req_id: Any = None
@@ -139,7 +141,10 @@ class UserBalanceInit(Message, frozen=True, kw_only=True, tag="user_balance_init
     user_id: str
     reason: Reason
     balances: list[Balance]
-    control: Control | None
+    control: Annotated[
+        Control | None,
+        Meta(description="The user's as of `position`, in `demo`; null where none was ever set."),
+    ]
     part: int
     parts: int
     server_time: Time
@@ -189,13 +194,16 @@ class BalanceUpdate(Message, Update, frozen=True, kw_only=True, tag="balance_upd
 
 
 class TradingControlUpdate(Message, frozen=True, kw_only=True, tag="trading_control_update"):
-    """How the user's options are decided has changed; in place of a `balance_update`."""
+    """
+    How the user's options in `demo` are decided from now on; in place of a `balance_update`. Moves
+    the cursor to `position`, but not with `monitor` among the streams.
+    """
 
     epoch: Epoch
     position: Position
     user_id: str
     book: str
-    mode: str
+    mode: ControlMode
     timestamp: Time
     replayed: Replayed = False
 

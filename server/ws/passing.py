@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from ..ledger.objects import Balance
+from ..ledger.transaction_types import TRADING_CONTROL
 from ..ledger.updates import AdminUpdates, Committed, Gather
 from . import frames
 from .connection import Connection
@@ -101,7 +102,7 @@ class Passing:
         return None
 
     def _take_latest(self, committed: Committed, body: bytes) -> None:
-        if committed.type == frames.TRADING_CONTROL:
+        if committed.type == TRADING_CONTROL.name:
             self._finish_latest()
             self._send_own(committed, body)
             return

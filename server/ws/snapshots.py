@@ -17,7 +17,7 @@ class SnapshotReader(Protocol):
     """Reads the balances of several users by one statement."""
 
     async def snapshot(self, user_ids: Sequence[str]) -> Snapshot:
-        """Their balances and the head, of one moment."""
+        """Their balances and controls and the head, of one moment."""
 
 
 class SharedSnapshots:

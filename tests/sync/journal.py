@@ -10,7 +10,7 @@ import msgspec
 from tallywire.ledger.balances import Head, MonitorTotals, Snapshot
 from tallywire.ledger.clock import rfc3339
 from tallywire.ledger.digest import GENESIS
-from tallywire.ledger.objects import Total
+from tallywire.ledger.objects import Control, Total
 from tallywire.ledger.updates import Batch, Committed, encode_updates
 
 from tests.virtual_time import START
@@ -127,6 +127,14 @@ class Journal:
                         state[change["account"]] = change
         return state
 
+    def control(self, user: str, position: int) -> Control | None:
+        """The user's trading control as of `position`."""
+        for committed in reversed(self.committed[:position]):
+            for owner, body in committed.user_bodies():
+                if owner == user and committed.type == "trading_control":
+                    return msgspec.convert(msgspec.json.decode(body)["control"], Control)
+        return None
+
     async def _read(self, name: str) -> None:
         self.reads.append(name)
         await asyncio.sleep(READ_SECONDS)
@@ -166,6 +174,7 @@ class Journal:
             self.epoch,
             self.position,
             {user: self._encoded(user, self.position) for user in user_ids},
+            {user: set_ for user in user_ids if (set_ := self.control(user, self.position))},
         )
         await _run(self.after.get("snapshot"))
         return snapshot
@@ -173,6 +182,10 @@ class Journal:
     async def balances_at(self, user_id: str, *, position: int) -> Snapshot:
         await self._read("balances_at")
         return Snapshot(self.epoch, position, {user_id: self._encoded(user_id, position)})
+
+    async def control_at(self, user_id: str, position: int) -> Control | None:
+        await self._read("control_at")
+        return self.control(user_id, position)
 
     async def monitor_totals(self) -> MonitorTotals:
         await self._read("monitor_totals")

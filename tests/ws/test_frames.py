@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from tallywire.ledger.objects import Balance, Price, Total
+from tallywire.ledger.objects import Balance, Control, Price, Total
 from tallywire.ledger.updates import with_epoch
 from tallywire.ws import frames
 from tallywire.ws.frames import Cursor, Frame
@@ -35,19 +35,20 @@ BALANCE = (
 )
 LEFT = msgspec.json.decode(BALANCE, type=Balance)
 PRICE = Price(pair="BTC-USDT", price="64000.00", source="pushed", time="2026-11-21T09:00:00Z")
+WIN = Control(mode="win", book="demo")
 TOTAL = Total(book="main", asset="USDT", balance="1", held="0")
 
 SENT: list[tuple[Frame, bytes]] = [
     (
-        frames.balance_init(AT, "alice", "connect", [BALANCE], NOW)[0],
+        frames.balance_init(AT, "alice", "connect", [BALANCE], None, NOW)[0],
         b'{"type":"user_balance_init","epoch":"e","position":7,"user_id":"alice",'
         b'"reason":"connect","balances":[' + BALANCE + b'],"control":null,"part":1,"parts":1,'
         b'"server_time":"2026-11-21T09:00:00.000000Z"}',
     ),
     (
-        frames.balance_init(AT, "alice", "repair", [], NOW, replayed=True)[0],
+        frames.balance_init(AT, "alice", "repair", [], WIN, NOW, replayed=True)[0],
         b'{"type":"user_balance_init","epoch":"e","position":7,"user_id":"alice",'
-        b'"reason":"repair","balances":[],"control":null,"part":1,"parts":1,'
+        b'"reason":"repair","balances":[],"control":{"mode":"win","book":"demo"},"part":1,"parts":1,'
         b'"server_time":"2026-11-21T09:00:00.000000Z","replayed":true}',
     ),
     (

@@ -8,7 +8,7 @@ import pytest
 from tallywire.ws.live import GATHER_SECONDS
 
 from tests.virtual_time import in_virtual_time
-from tests.ws.world import running_world, settle
+from tests.ws.world import World, running_world, settle
 
 pytestmark = pytest.mark.usefixtures("over_each")
 
@@ -246,6 +246,44 @@ async def test_a_trading_control_is_a_message_of_its_own() -> None:
         await settle()
         assert again.messages[0]["count"] == 1
         assert again.messages[1:] == [{**expected, "replayed": True}]
+
+
+@in_virtual_time
+async def test_the_control_of_an_init_is_as_of_its_position() -> None:
+    async with running_world() as world:
+        set_control(world, "win")
+        world.commit("alice")
+        # Set while the inits are read: told live, since it is of a later position.
+        world.journal.after["snapshot"] = lambda: late(world, "snapshot")
+        alice = await world.joined()
+        world.journal.after["monitor_totals"] = lambda: late(world, "monitor_totals")
+        both = await world.joined("auditor:alice", streams=BOTH)
+        world.commit("alice", type="repair")
+        set_control(world, "normal")
+        await settle()
+        for screen, modes in ((alice, ["win", "lose"]), (both, ["lose", "lose"])):
+            inits = screen.of("user_balance_init")
+            assert [(m["reason"], m["control"]["mode"]) for m in inits] == [
+                ("connect", modes[0]),
+                ("repair", modes[1]),
+            ]
+            assert screen.of("trading_control_update")[-1]["mode"] == "normal"
+        resumed = await world.joined(resume={"epoch": "epoch-1", "position": 3})
+        (repair,) = resumed.of("user_balance_init")
+        assert (repair["reason"], repair["control"]) == ("repair", {"mode": "lose", "book": "demo"})
+        bob = await world.joined("user:bob")
+        assert bob.messages[0]["control"] is None
+
+
+def set_control(world: World, mode: str) -> None:
+    control = {"book": "demo", "mode": mode}
+    world.commit("alice", type="trading_control", control=control)
+
+
+def late(world: World, read: str) -> None:
+    """Set a control once, behind `read`."""
+    del world.journal.after[read]
+    set_control(world, "lose")
 
 
 @in_virtual_time

@@ -55,6 +55,7 @@ class Screen:
             self.cursor = (resume["epoch"], resume["position"])
         self.balances: dict[str, str] = {}
         self.own: list[int] = []
+        self.controls: list[int] = []
         self.monitored: list[tuple[int, str]] = []
         self.close_code: int | None = None
         self._taking = asyncio.Event()
@@ -133,6 +134,7 @@ class Screen:
 
     def _take_trading_control_update(self, message: Json) -> None:
         self._check_above(message)
+        self.controls.append(message["position"])
         if "monitor" not in self.streams:
             self.cursor = (message["epoch"], message["position"])
 
@@ -158,7 +160,8 @@ class Screen:
             assert place not in self.monitored[-1_000:]
             self.monitored.append(place)
             if self._is_own(place[1]) and update["change_type"] != "repair":
-                assert place[0] in self.own, "the monitor came before the user's own"
+                told = self.controls if "control" in update else self.own
+                assert place[0] in told, "the monitor came before the user's own"
         self.cursor = (message["epoch"], message["to"])
 
     def _is_own(self, user_id: str) -> bool:
