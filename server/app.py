@@ -29,6 +29,7 @@ from .ledger.errors import LedgerError
 from .ledger.updates import Batch
 from .operations.jobs import scheduled_jobs
 from .operations.scheduler import Job, Scheduler
+from .operations.settlement import settle_options
 from .prices.board import Board
 from .prices.simulation import Simulation
 from .settings import Settings, SettingsError
@@ -202,7 +203,10 @@ async def _working(
     """What one of the workers does at a time, and what every one of them does, until the end."""
     deliveries = Job("deliver webhooks", 1.0, deliverer.run)
     jobs = [*scheduled_jobs(manager, settings, clock), deliveries]
-    works = [Scheduler(manager.leases, secrets.token_hex(8), jobs).run()]
+    works = [
+        Scheduler(manager.leases, secrets.token_hex(8), jobs).run(),
+        settle_options(manager),
+    ]
     if settings.prices == "simulated":
         seed = settings.price_seed or (await manager.reader.head()).epoch
         works.append(Simulation(manager.prices, seed).run())

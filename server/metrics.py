@@ -68,6 +68,14 @@ WEBHOOK_PAUSED = Gauge(
     "tallywire_webhook_paused", "1 while a webhook is paused, else 0.", ("webhook",)
 )
 
+PRICE_AGE = Gauge(
+    "tallywire_price_age_seconds", "How long ago the newest price of a pair was stamped.", ("pair",)
+)
+OPTIONS_OVERDUE = Gauge(
+    "tallywire_options_overdue_seconds",
+    "How long ago the first expired of the options that are still open; 0 where none has.",
+)
+
 # Of whichever process verified: read from the record of verifications when they are asked for.
 VERIFY_DISCREPANCIES = Gauge(
     "tallywire_verify_discrepancies",

@@ -15,6 +15,7 @@ from .. import logs
 from ..ledger.errors import LedgerError
 from .answers import answer
 from .calls import Call
+from .prices import measure_market
 from .verifications import measure_verifications
 from .webhooks import measure_webhooks
 
@@ -75,9 +76,10 @@ async def show_metrics(call: Call) -> Response:
         async with asyncio.timeout(_DATABASE_SECONDS):
             await measure_verifications(call.services)
             await measure_webhooks(call.services)
+            await measure_market(call.services)
     except (LedgerError, OSError) as error:
         # The last ones known stand: whether the newest is too old is for the alert to say.
-        _log.warning("how verifications and webhooks stand is not read", reason=str(error))
+        _log.warning("what the database has for /metrics is not read", reason=str(error))
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

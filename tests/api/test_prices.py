@@ -139,3 +139,22 @@ async def test_prices_that_are_refused(
     assert (refused, problem["code"]) == (status, code)
     assert [each["pointer"] for each in problem["errors"]] == [pointer]
     assert (await edge.get("/v1/prices")).json()["items"] == []
+
+
+async def test_metrics_tell_of_old_prices_and_of_options_that_nobody_settled(edge: Edge) -> None:
+    async def scraped(name: str) -> str:
+        lines = (await edge.http.get("/metrics")).text.splitlines()
+        return " ".join(line.rpartition(" ")[2] for line in lines if line.startswith(name))
+
+    manager = edge.services.manager
+    age, overdue = 'tallywire_price_age_seconds{pair="BTC-USDT"}', "tallywire_options_overdue"
+    assert (await scraped(age), await scraped(overdue)) == ("", "0.0")
+    await edge.fund("alice")
+    await manager.prices.push("BTC-USDT", "64000", actor="root")
+    await manager.trading.open_option("alice", "BTC-USDT", "up", "10", 30)
+    edge.clock.forward(7)
+    assert (await scraped(age), await scraped(overdue)) == ("7.0", "0.0")
+    edge.clock.forward(30)
+    assert (await scraped(age), await scraped(overdue)) == ("37.0", "7.0")
+    assert await manager.trading.settle_due() == 1
+    assert await scraped(overdue) == "0.0"

@@ -157,7 +157,7 @@ async def test_metrics_are_shown_while_the_database_is_away(
         answer = await edge.http.get("/metrics")
     assert answer.status_code == 200
     assert "tallywire_commits_total" in answer.text
-    assert [each["event"] for each in lines] == ["how verifications and webhooks stand is not read"]
+    assert [each["event"] for each in lines] == ["what the database has for /metrics is not read"]
 
 
 async def test_what_a_schedule_asked_for_is_told(edge: Edge) -> None:

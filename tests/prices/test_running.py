@@ -1,4 +1,7 @@
-"""Simulated prices of real processes: shown, streamed, and going on at once where one is killed."""
+"""
+Simulated prices and settlement in real processes: shown, streamed, and going on at once where one
+is killed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import httpx
+from tallywire.ledger import open_ledger
 from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer, StartWorker
@@ -67,6 +71,11 @@ async def test_of_two_workers_one_makes_each_step_and_either_goes_on_alone(
 ) -> None:
     first, second = await asyncio.gather(worker(postgres_url), worker(postgres_url))
     before = await until_stamped(postgres_url, 3)
+    async with open_ledger(postgres_url) as manager:
+        await manager.update_balance("alice", "100", "deposit")
+        durations = [{"duration_s": 1, "payout_rate": "0.8"}]
+        await manager.administration.put_pair("BTC-USDT", {"durations": durations}, actor="root")
+        opened = await manager.trading.open_option("alice", "BTC-USDT", "up", "10", 1)
     first.send_signal(signal.SIGKILL)
     await first.wait()
     found = await until_stamped(postgres_url, len(before) + 3)
@@ -74,5 +83,13 @@ async def test_of_two_workers_one_makes_each_step_and_either_goes_on_alone(
     assert min(steps) >= timedelta(seconds=1)
     # Nobody's lease has to run out: that would take 15 s.
     assert max(steps) < timedelta(seconds=5)
+    async with open_ledger(postgres_url) as manager, asyncio.timeout(20):
+        while (trade := await manager.trading.read_option(opened.transaction_id)).status == "open":
+            await asyncio.sleep(0.1)
+        assert trade.status == "settled"
+        price = trade.settle_price
+    by_then = "SELECT price FROM prices WHERE pair = 'BTC-USDT' AND stamped_at <= '{}'"
+    kept = await rows(postgres_url, f"{by_then.format(trade.expires_at)} ORDER BY number")
+    assert price == kept[-1]["price"]
     second.send_signal(signal.SIGTERM)
     assert await second.wait() == 0

@@ -64,6 +64,15 @@ class TradeReader:
             limit,
         )
 
+    async def first_expiry(self) -> str | None:
+        """When the first open option expires, or did (RFC 3339); None where none is open."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                text("SELECT min(expires_at) FROM trades WHERE status = 'open'")
+            )
+            first: str | None = rows.scalar_one()
+            return first
+
     async def control(self, user_id: str, book: str) -> Mode:
         """How the user's options in `book` end that are opened now."""
         async with self._database.read() as connection:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from ..accounts import check_user_id
 from ..catalog import Catalog
 from ..changes import Amount, Change, Details, IdempotencyKey
-from ..clock import Clock, rfc3339
+from ..clock import Clock, parse_rfc3339, rfc3339
 from ..errors import NotFound, OutcomeUnknown, Overloaded
 from ..intents import Direction, Mode, Outcome, TradeSide
 from ..options import RecordOptions, details_of
@@ -164,6 +164,13 @@ class Trading:
                 break
             after = (found[-1].expires_at, found[-1].id)
         return settled
+
+    async def overdue_seconds(self) -> float:
+        """How long ago the first expired of the options that are still open; 0 where none has."""
+        first = await self._reader.first_expiry()
+        if first is None:
+            return 0.0
+        return max(0.0, (self._clock.now() - parse_rfc3339(first)).total_seconds())
 
     async def read_trade(self, trade_id: str) -> Trade:
         """The trade `trade_id` as it stands; raises NotFound."""
