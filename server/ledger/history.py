@@ -25,6 +25,8 @@ from .updates import Batch, Committed, UpdateFilter
 
 PAGE_BYTES = 1 << 20
 _COMMITTED = "t.position, t.id, t.type, t.encoded"
+# What a transaction may belong to.
+_BELONGS_TO = ("hold", "trade", "control")
 _RECORD = (
     "t.subject, t.description, t.reference, t.metadata, t.internal, t.actor, t.actor_role,"
     " t.reverses, t.effective_at, t.created_at, t.key"
@@ -78,7 +80,7 @@ class StoredTransaction(Struct, frozen=True):
             "idempotency_key": record["key"],
             "postings": self.postings,
             "reversed_by": self.reversed_by,
-            **{k: v for k, v in self.committed.admin_fields().items() if k in ("hold", "trade")},
+            **{k: v for k, v in self.committed.admin_fields().items() if k in _BELONGS_TO},
         }
 
 
@@ -197,8 +199,8 @@ class JournalReader(EffectiveReader):
                         "SELECT t.type, a.book, a.owner, a.asset, p.amount, p.total_earned,"
                         " (SELECT q.total_earned FROM postings q WHERE q.account_id = p.account_id"
                         " AND q.position < p.position ORDER BY q.position DESC LIMIT 1) AS earlier"
-                        " FROM transactions t JOIN postings p ON p.position = t.position"
-                        " JOIN accounts a ON a.id = p.account_id"
+                        " FROM transactions t LEFT JOIN postings p ON p.position = t.position"
+                        " LEFT JOIN accounts a ON a.id = p.account_id"
                         " WHERE t.id = :id ORDER BY a.name"
                     ),
                     {"id": transaction_id},
@@ -206,7 +208,11 @@ class JournalReader(EffectiveReader):
             ).all()
         if not rows:
             return None
-        legs = [Leg(AccountKey(row.book, row.owner, row.asset), row.amount) for row in rows]
+        legs = [
+            Leg(AccountKey(row.book, row.owner, row.asset), row.amount)
+            for row in rows
+            if row.book is not None
+        ]
         earned = any(row.total_earned != row.earlier for row in rows)
         return Original(transaction_id, rows[0].type, tuple(legs), earned)
 

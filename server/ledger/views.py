@@ -117,10 +117,6 @@ def update_views(
         }
         for user in seen_by
     ]
-    if decision.control is not None:
-        control = objects.Control(mode=decision.control.mode, book=decision.control.book)
-        for update in updates:
-            update["control"] = control
     return users, updates
 
 
@@ -198,12 +194,18 @@ def price_view(price: Price, pair: Pair) -> objects.Price:
 
 def own_fields(decision: Decision, catalog: Catalog) -> dict[str, dict[str, Any]]:
     """What one user sees of a transaction and the other users do not."""
-    hold, trade = decision.hold, decision.trade
+    hold, trade, control = decision.hold, decision.trade, decision.control
     if hold is not None:
         return {hold.key.owner: {"hold": owners_hold(hold_view(hold, catalog))}}
     if trade is not None:
         return {trade.user_id: {"trade": trade_view(trade, catalog)}}
+    if control is not None:
+        return {control.user: {"control": _control_view(control)}}
     return {}
+
+
+def _control_view(control: SetControl) -> objects.Control:
+    return objects.Control(mode=control.mode, book=control.book)
 
 
 def audit_view(decision: Decision, created_at: str, catalog: Catalog) -> dict[str, Any] | None:
@@ -246,6 +248,8 @@ def admin_fields(decision: Decision, catalog: Catalog) -> dict[str, Any]:
         fields["hold"] = hold_view(decision.hold, catalog)
     if decision.trade is not None:
         fields["trade"] = trade_view(decision.trade, catalog)
+    if decision.control is not None:
+        fields["control"] = _control_view(decision.control)
     return fields
 
 
