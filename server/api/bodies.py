@@ -34,6 +34,10 @@ AMOUNT_FIELDS = frozenset(
         "exposure_limit",
         "payout_rate",
         "price",
+        "base_amount",
+        "quote_amount",
+        "limit_price",
+        "stake",
     )
 )
 

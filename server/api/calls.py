@@ -50,6 +50,7 @@ class Who(Struct, frozen=True):
 
 OPEN = Who("open", None)
 ANY = Who("any", "user")
+OWN = Who("own", "user", auditors=False)
 OWN_OR_AUDITOR = Who("own / auditor", "auditor", own=True)
 OWN_OR_ADMIN = Who("own / admin", "admin", own=True, auditors=False)
 AUDITOR = Who("auditor", "auditor")

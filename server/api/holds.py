@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ..ledger import objects
 from ..ledger.catalog import Catalog
 from ..ledger.changes import Change
-from ..ledger.errors import NotAllowed, NotFound
+from ..ledger.errors import NotFound
 from ..ledger.holds import Hold
 from ..ledger.views import hold_view, owners_hold
 from ..operations import holds, policy
@@ -49,13 +49,8 @@ async def read_hold(call: Call) -> Response:
 
 async def list_holds(call: Call, query: HoldsQuery) -> Response:
     """The holds of a user, or of everybody for auditors, newest first."""
-    principal = call.principal
     query, before = continue_page("holds", query)
-    wanted = None if query.user_id is None else policy.named(principal, query.user_id)
-    if not principal.may("auditor"):
-        if wanted not in (None, principal.user_id):
-            raise NotAllowed("you may do this for yourself only")
-        wanted = principal.user_id
+    wanted = policy.listed_owner(call.principal, query.user_id)
     rows = await call.services.manager.reader.holds(wanted, query.status, before, query.limit + 1)
     page = rows[: query.limit]
     more = len(rows) > query.limit

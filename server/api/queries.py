@@ -60,6 +60,14 @@ class HoldsQuery(Page, kw_only=True):
     status: Literal["open", "confirmed", "voided", "expired"] | None = None
 
 
+class TradesQuery(Page, kw_only=True):
+    """Whose trades, of which status, in which book."""
+
+    user_id: str | None = None
+    status: Literal["filled", "open", "settled", "refunded"] | None = None
+    book: str | None = None
+
+
 class StreamQuery(Struct, kw_only=True):
     """What to stream, and after which event."""
 

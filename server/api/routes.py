@@ -15,8 +15,11 @@ from ..operations.adjustments import Adjustment, adjustment
 from ..operations.charges import Charge, Payment, Recharge, charge, payment, recharge
 from ..operations.deposits import Deposit, deposit
 from ..operations.holds import HoldConfirmation, HoldPlacing, HoldVoiding
+from ..operations.options import OptionForcing, OptionOpening
 from ..operations.reversals import Reversal
 from ..operations.shared_charges import SharedCharge, shared_charge
+from ..operations.spot import SpotOrder
+from ..operations.trading_controls import TradingControlSetting
 from ..operations.transfers import Transfer, transfer
 from ..operations.withdrawals import Withdrawal, withdrawal
 from . import (
@@ -27,6 +30,8 @@ from . import (
     pages,
     prices,
     streams,
+    trades,
+    trading_controls,
     transactions,
     users,
     verifications,
@@ -51,6 +56,7 @@ from .calls import (
     ANY,
     AUDITOR,
     OPEN,
+    OWN,
     OWN_OR_ADMIN,
     OWN_OR_AUDITOR,
     SUPERADMIN,
@@ -70,6 +76,7 @@ from .queries import (
     Page,
     StatementQuery,
     StreamQuery,
+    TradesQuery,
     TrialBalanceQuery,
 )
 
@@ -132,6 +139,13 @@ ROUTES: tuple[Route, ...] = (
     _get("/v1/holds/{id}", ANY, holds.read_hold, "Hold"),
     _change("POST", "/v1/holds/{id}/confirm", OWN_OR_ADMIN, HoldConfirmation, holds.confirm_hold, answer="AcceptedHold"),
     _change("POST", "/v1/holds/{id}/void", OWN_OR_ADMIN, HoldVoiding, holds.void_hold, answer="AcceptedHold"),
+    _change("POST", "/v1/spot/orders", OWN, SpotOrder, trades.place_spot_order, answer="AcceptedSpotOrder"),
+    _get("/v1/spot/orders", ANY, trades.list_spot_orders, "SpotOrders", TradesQuery),
+    _get("/v1/spot/orders/{id}", ANY, trades.read_spot_order, "SpotTrade"),
+    _change("POST", "/v1/options", OWN, OptionOpening, trades.open_option, answer="AcceptedOption"),
+    _get("/v1/options", ANY, trades.list_options, "Options", TradesQuery),
+    _get("/v1/options/{id}", ANY, trades.read_option, "OptionTrade"),
+    _change("POST", "/v1/options/{id}/force", SUPERADMIN, OptionForcing, trades.force_option, answer="AcceptedOption"),
     _change("POST", "/v1/transactions/{id}/reversal", ADMIN, Reversal, reverse_transaction),
     Route(method="POST", path="/v1/batches", who=ADMIN, endpoint=create_batch, takes=Batch, answer="BatchResults", keyed=True, limit=LARGEST_BATCH_BODY),
 
@@ -152,6 +166,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="PUT", path="/v1/admin/pairs/{pair}", who=SUPERADMIN, endpoint=catalog.put_pair, takes=PairSettings, answer="Pair"),
     _change("POST", "/v1/admin/accounts", SUPERADMIN, AccountOpening, posting(open_account)),
     _change("PATCH", "/v1/admin/accounts/{book}/{owner}/{asset}", SUPERADMIN, AccountChange, patch_account),
+    _get("/v1/admin/trading-controls/{user}", AUDITOR, trading_controls.read_control, "TradingControl"),
+    Route(method="PUT", path="/v1/admin/trading-controls/{user}", who=SUPERADMIN, endpoint=trading_controls.put_control, takes=TradingControlSetting, answer="TradingControl", keyed=True),
     _get("/v1/admin/transactions", AUDITOR, transactions.list_transactions, "Transactions", Page),
     _get("/v1/admin/audit", AUDITOR, transactions.list_audit, "Audit", Page),
     Route(method="POST", path="/v1/admin/verifications", who=SUPERADMIN, endpoint=verifications.start_verification, takes=VerificationRequest, status=202, answer="VerificationStarted"),

@@ -7,18 +7,23 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..ledger.catalog import Asset, Book
+from ..ledger.intents import Mode
 from ..ledger.invariants import Discrepancy
 from ..ledger.objects import (
+    Control,
     DatedBalance,
     Decimals,
     Epoch,
     Hold,
     Id,
+    OptionTrade,
     Pair,
     Position,
     Price,
+    SpotTrade,
     Time,
     Told,
+    Trade,
     Update,
 )
 from ..ledger.proof.records import Verification
@@ -50,6 +55,8 @@ class Transaction(Told, frozen=True, kw_only=True):
     postings: list[PostingView]
     reversed_by: str | None
     hold: Hold | UnsetType = UNSET
+    trade: Trade | UnsetType = UNSET
+    control: Control | UnsetType = UNSET
     internal: Any
     actor: str
     actor_role: str
@@ -97,6 +104,40 @@ class Holds(Struct):
 
     items: list[Hold]
     next_cursor: str | None
+
+
+class AcceptedSpotOrder(Accepted, kw_only=True):
+    """A filled spot order."""
+
+    trade: SpotTrade
+
+
+class SpotOrders(Struct):
+    """Spot orders, newest first."""
+
+    items: list[SpotTrade]
+    next_cursor: str | None
+
+
+class AcceptedOption(Accepted, kw_only=True):
+    """An option after it was opened, or ended by hand."""
+
+    trade: OptionTrade
+
+
+class Options(Struct):
+    """Options, newest first."""
+
+    items: list[OptionTrade]
+    next_cursor: str | None
+
+
+class TradingControl(Struct, kw_only=True):
+    """How a user's options end that are opened from now on."""
+
+    user_id: str
+    mode: Mode
+    book: str
 
 
 class BatchResult(Struct, kw_only=True):
@@ -339,6 +380,8 @@ class Readiness(Struct):
 ANSWERS: tuple[type[Struct], ...] = (
     Accepted,
     AcceptedHold,
+    AcceptedOption,
+    AcceptedSpotOrder,
     Asset,
     Assets,
     Audit,
@@ -353,6 +396,8 @@ ANSWERS: tuple[type[Struct], ...] = (
     History,
     Hold,
     Holds,
+    Options,
+    OptionTrade,
     Pair,
     Pairs,
     PauseState,
@@ -364,10 +409,13 @@ ANSWERS: tuple[type[Struct], ...] = (
     Statement,
     Ticket,
     Token,
+    TradingControl,
     Transaction,
     Transactions,
     TrialBalance,
     SeenUpdate,
+    SpotOrders,
+    SpotTrade,
     Verification,
     VerificationStarted,
     Verifications,

@@ -56,11 +56,29 @@ def check_self_service(
 ) -> None:
     """
     Raise NotAllowed unless `principal` may serve themselves in `book`, without the fields of
-    admins. Raises UnknownBook too.
+    admins unless they are one. Raises UnknownBook too.
     """
     require_self_service(principal)
-    for field in ("internal", "effective_at"):
+    for field in () if principal.may("admin") else ("internal", "effective_at"):
         if getattr(request, field) is not None:
             raise NotAllowed(f"only admins may send {field}", pointer=f"/{field}")
     if not catalog.book(book).self_service:
         raise NotAllowed(f"book {book!r} has no self-service")
+
+
+def listed_owner(principal: Principal, user_id: str | None) -> str | None:
+    """
+    Whose things `principal` is shown, who asks for those of `user_id`: None is everybody, which
+    is for auditors. Raises NotAllowed.
+    """
+    wanted = None if user_id is None else named(principal, user_id)
+    if principal.may("auditor"):
+        return wanted
+    if wanted not in (None, principal.user_id):
+        raise NotAllowed("you may do this for yourself only")
+    return principal.user_id
+
+
+def may_see(principal: Principal, owner: str) -> bool:
+    """Whether what is of `owner` alone exists for `principal`: for its owner, from auditor up."""
+    return principal.may("auditor") or principal.user_id == owner

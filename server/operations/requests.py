@@ -14,6 +14,7 @@ from ..ledger.changes import (
     DEEPEST_METADATA,
     LARGEST_METADATA,
     LONGEST_DESCRIPTION,
+    LONGEST_REFERENCE,
     Change,
     Details,
     IdempotencyKey,
@@ -40,6 +41,14 @@ UserId = Annotated[
 ]
 AssetCode = Annotated[str, Meta(description="Such as `USDT`.")]
 BookName = Annotated[str, Meta(description="Such as `main`.")]
+PairName = Annotated[str, Meta(description="Such as `BTC-USDT`.")]
+ClientOrderId = Annotated[
+    str,
+    Meta(
+        description="Your own name of the order; a user's orders have different ones.",
+        extra_json_schema={"minLength": 1, "maxLength": LONGEST_REFERENCE},
+    ),
+]
 Description = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_DESCRIPTION})]
 Metadata = Annotated[
     dict[str, Any],

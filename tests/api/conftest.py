@@ -109,9 +109,11 @@ class Edge:
         """A GET; by a superadmin where `by` is absent."""
         return await self.call("GET", path, **options)
 
-    async def fund(self, user_id: str, amount: str = "100", asset: str = "USDT") -> dict[str, Any]:
+    async def fund(
+        self, user_id: str, amount: str = "100", asset: str = "USDT", book: str = "main"
+    ) -> dict[str, Any]:
         """Deposit for the user; the answer."""
-        body = {"user_id": user_id, "asset": asset, "amount": amount}
+        body = {"user_id": user_id, "asset": asset, "amount": amount, "book": book}
         answer = await self.post("/v1/deposits", body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
@@ -122,6 +124,21 @@ class Edge:
         answer = await self.post("/v1/holds", body, by=user_id)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["hold"]["id"])
+
+    async def price(self, price: str = "50000", pair: str = "BTC-USDT") -> None:
+        """Push a price of the pair."""
+        answer = await self.call("PUT", f"/v1/prices/{pair}", json={"price": price})
+        assert answer.status_code == 200, answer.text
+
+    async def order(self, user_id: str = "alice", **changed: Any) -> httpx.Response:
+        """Have the user buy 0.001 BTC, or what is `changed` in that."""
+        body = {"pair": "BTC-USDT", "side": "buy", "base_amount": "0.001"} | changed
+        return await self.post("/v1/spot/orders", body, by=user_id)
+
+    async def option(self, user_id: str = "alice", **changed: Any) -> httpx.Response:
+        """Have the user stake 10 USDT on BTC going up in 30 seconds, or what is `changed`."""
+        body = {"pair": "BTC-USDT", "direction": "up", "stake": "10", "duration_s": 30}
+        return await self.post("/v1/options", body | changed, by=user_id)
 
     async def balance(self, user_id: str, account: int = 0) -> str:
         """The balance of the user's first account."""

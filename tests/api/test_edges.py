@@ -46,7 +46,7 @@ async def test_me_is_the_caller(edge: Edge, path: str) -> None:
         "/v1/users/a/b/balances",
         "/v1/users//balances",
         "//healthz",
-        "/v1/spot/orders",
+        "/v1/spot",
         "/static/../pyproject.toml",
         "/static/%2e%2e/pyproject.toml",
         "/static/..%2fpyproject.toml",

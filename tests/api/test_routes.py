@@ -24,6 +24,15 @@ BODIES: dict[str, Any] = {
     },
     "POST /v1/holds/{id}/confirm": {},
     "POST /v1/holds/{id}/void": {},
+    "POST /v1/spot/orders": {"pair": "BTC-USDT", "side": "buy", "base_amount": "0.001"},
+    "POST /v1/options": {
+        "pair": "BTC-USDT",
+        "direction": "up",
+        "stake": "1",
+        "duration_s": 30,
+    },
+    "POST /v1/options/{id}/force": {"outcome": "tie"},
+    "PUT /v1/admin/trading-controls/{user}": {"mode": "win"},
     "POST /v1/transactions/{id}/reversal": {"description": "why"},
     "POST /v1/batches": {"items": [{"operation": "deposit", **MONEY}]},
     "PUT /v1/admin/assets/{code}": {"scale": 3},
@@ -51,6 +60,7 @@ PATHS = {
 LET_IN = {
     "open": ("nobody", "alice", "bob", "eve:auditor", "ada:admin", "root:superadmin"),
     "any": ("alice", "bob", "eve:auditor", "ada:admin", "root:superadmin"),
+    "own": ("alice", "bob", "ada:admin", "root:superadmin"),
     "own / auditor": ("alice", "eve:auditor", "ada:admin", "root:superadmin"),
     "own / admin": ("alice", "ada:admin", "root:superadmin"),
     "auditor": ("eve:auditor", "ada:admin", "root:superadmin"),
@@ -72,16 +82,14 @@ class TestWhoIsLetIn:
         return Settings() if route.development else Settings(secrets=("s" * 32,))
 
     async def test_as_the_table_says(self, route: Route, edge: Edge) -> None:
-        made = (await edge.fund("alice"))["transaction_id"]
-        if route.path.startswith("/v1/holds/"):
-            made = await edge.hold("alice")
+        made = await make(route.path, edge)
         for caller in EVERYBODY:
             headers = {} if caller == "nobody" else edge.bearer(*split(caller))
             status = await self.ask(route, edge, made, headers)
             let_in = status not in (401, 403)
             theirs = "{id}" in route.path and route.who.label in ("any", "own / admin")
             if theirs and caller == "bob":
-                # Another user's transaction or hold does not exist for him.
+                # Another user's transaction, hold or trade does not exist for him.
                 assert status == 404
                 continue
             assert let_in is (caller in LET_IN[route.who.label]), (caller, status)
@@ -118,6 +126,21 @@ class TestWhoIsLetIn:
         body = BODIES.get(name_of(route), MONEY if route.takes and route.method != "GET" else None)
         answer = await edge.http.request(route.method, path, headers=headers, json=body)
         return answer.status_code
+
+
+async def make(path: str, edge: Edge) -> str:
+    """The id of something of alice's that `path` may name."""
+    funded = await edge.fund("alice")
+    if path.startswith("/v1/holds/"):
+        return await edge.hold("alice")
+    if path.startswith(("/v1/spot/", "/v1/options")):
+        await edge.fund("alice", book="demo")
+        await edge.price()
+        asked = edge.order if path.startswith("/v1/spot/") else edge.option
+        made = await asked(book="demo")
+        assert made.status_code == 201, made.text
+        return str(made.json()["trade"]["id"])
+    return str(funded["transaction_id"])
 
 
 def split(caller: str) -> tuple[str, str]:
