@@ -15,6 +15,8 @@ from .frames import Frame
 
 # At most 4 a second for a pair (contract, section 5), also where the network squeezes them.
 EVERY_SECONDS = 0.26
+# So long the first to watch waits for what is the newest; then it is told what was.
+LOOK_SECONDS = 0.5
 
 
 class Board(Protocol):
@@ -50,6 +52,7 @@ class PriceStream:
         self._news = asyncio.Event()
         self._board = board
         self._unsubscribe: Callable[[], None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._watching = 0
 
     async def begin(self, connection: Connection) -> None:
@@ -71,13 +74,14 @@ class PriceStream:
         connection.telling_prices.add_done_callback(lambda _: self._leave())
 
     async def _subscribe(self) -> None:
-        if self._board is None or self._unsubscribe is not None:
+        if self._board is None:
             return
-        self._take(self._board.current())
-        self._unsubscribe = self._board.subscribe(self._take)
-        # While the database is away, what was known before is told.
-        with suppress(LedgerError):
-            await self._board.look()
+        if self._unsubscribe is None:
+            self._take(self._board.current())
+            self._unsubscribe = self._board.subscribe(self._take)
+            self._looking = asyncio.create_task(_look(self._board))
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=LOOK_SECONDS)
 
     def _leave(self) -> None:
         self._watching -= 1
@@ -111,3 +115,9 @@ class PriceStream:
             changed = [price for number, price in self._newest.values() if number > told]
             frame = self._made[told] = frames.prices(changed)
         return frame
+
+
+async def _look(board: Board) -> None:
+    # While the database is away, what was known before is told.
+    with suppress(LedgerError):
+        await board.look()

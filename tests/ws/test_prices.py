@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 from tallywire.ws.connection import Bounds
-from tallywire.ws.prices import EVERY_SECONDS
+from tallywire.ws.prices import EVERY_SECONDS, LOOK_SECONDS
 from tallywire.ws.tail import MOST_TRANSACTIONS
 
 from tests.virtual_time import in_virtual_time
-from tests.ws.world import Json, Screen, running_world, settle
+from tests.ws.world import Json, Screen, price_of, running_world, settle
 
 pytestmark = pytest.mark.usefixtures("over_each")
 
@@ -147,6 +147,30 @@ async def test_prices_are_told_while_balances_wait_for_the_database() -> None:
         world.journal.away = False
         await asyncio.sleep(10)
         assert behind.own == list(range(1, 6_001))
+
+
+@in_virtual_time
+async def test_the_first_to_watch_are_told_what_a_look_finds() -> None:
+    async with running_world() as world:
+        world.board.move(BTC="1", ETH="1")
+        world.board.unseen = {"BTC": price_of("BTC", "2")}
+        world.board.look_seconds = LOOK_SECONDS / 2
+        first, second = world.screen(streams=["prices"]), world.screen(streams=["prices"])
+        await settle()
+        assert prices_of(first) == prices_of(second) == [{"BTC": "2", "ETH": "1"}]
+        first.leave()
+        await first.running
+        assert world.board.watched
+        second.leave()
+        await second.running
+        await settle()
+        assert not world.board.watched
+        world.board.unseen, world.board.look_seconds = {"BTC": price_of("BTC", "3")}, 5.0
+        again = world.screen(streams=["prices"])
+        await settle()
+        assert prices_of(again) == [{"BTC": "2", "ETH": "1"}], "a slow look held it up"
+        await asyncio.sleep(5)
+        assert prices_of(again)[1:] == [{"BTC": "3"}]
 
 
 @in_virtual_time

@@ -179,10 +179,15 @@ class Screen:
 
 
 class PriceBoard:
-    """Prices that a test names: `move` has whoever subscribed told of them."""
+    """
+    Prices that a test names: `move` has whoever subscribed told of them; those that are `unseen`
+    are found by a look, which takes `look_seconds`.
+    """
 
     def __init__(self) -> None:
         self.prices: dict[str, Price] = {}
+        self.unseen: dict[str, Price] = {}
+        self.look_seconds = 0.0
         self._callbacks: list[Callable[[Sequence[Price]], None]] = []
 
     def current(self) -> Sequence[Price]:
@@ -193,7 +198,8 @@ class PriceBoard:
         return lambda: self._callbacks.remove(callback)
 
     async def look(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.look_seconds)
+        self._tell(self.unseen)
 
     @property
     def watched(self) -> bool:
@@ -202,13 +208,16 @@ class PriceBoard:
 
     def move(self, **prices: str) -> None:
         """New prices by pair."""
-        moved = [
-            Price(pair=pair, price=price, source="simulated", time=rfc3339(START))
-            for pair, price in prices.items()
-        ]
-        self.prices.update((price.pair, price) for price in moved)
+        self._tell({pair: price_of(pair, price) for pair, price in prices.items()})
+
+    def _tell(self, moved: dict[str, Price]) -> None:
+        self.prices.update(moved)
         for callback in self._callbacks:
-            callback(moved)
+            callback(list(moved.values()))
+
+
+def price_of(pair: str, price: str) -> Price:
+    return Price(pair=pair, price=price, source="simulated", time=rfc3339(START))
 
 
 class World:
