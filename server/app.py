@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -203,14 +203,17 @@ async def _working(
     """What one of the workers does at a time, and what every one of them does, until the end."""
     deliveries = Job("deliver webhooks", 1.0, deliverer.run)
     jobs = [*scheduled_jobs(manager, settings, clock), deliveries]
-    works = [
-        Scheduler(manager.leases, secrets.token_hex(8), jobs).run(),
-        settle_options(manager),
+    works: list[Callable[[], Coroutine[Any, Any, None]]] = [
+        Scheduler(manager.leases, secrets.token_hex(8), jobs).run,
+        partial(settle_options, manager),
     ]
     if settings.prices == "simulated":
         seed = settings.price_seed or (await manager.reader.head()).epoch
-        works.append(Simulation(manager.prices, seed).run())
-    running = [asyncio.create_task(work) for work in works]
+        simulation = Simulation(manager.prices, seed)
+        # Whoever is served finds prices that are fresh.
+        await simulation.step()
+        works.append(simulation.run)
+    running = [asyncio.create_task(work()) for work in works]
     try:
         yield
     finally:

@@ -21,16 +21,20 @@ class Simulation:
         self._seed = seed
         self._wait = 0.0
 
+    async def step(self) -> None:
+        """Make the steps that are due. Raises DatabaseUnavailable."""
+        # Where it fails, the next is tried in its time.
+        self._wait = STEP_SECONDS
+        wait = await self._prices.step(self._next, timedelta(seconds=STEP_SECONDS))
+        self._wait = wait.total_seconds()
+
     async def run(self) -> None:
         """Go on until cancelled."""
         await repeat("simulate prices", 0.0, self._step_when_due)
 
     async def _step_when_due(self) -> None:
         await asyncio.sleep(self._wait)
-        # Where the step fails, the next is tried in its time.
-        self._wait = STEP_SECONDS
-        wait = await self._prices.step(self._next, timedelta(seconds=STEP_SECONDS))
-        self._wait = wait.total_seconds()
+        await self.step()
 
     def _next(self, pair: Pair, newest: Price | None) -> int | None:
         if newest is not None:

@@ -44,6 +44,10 @@ async def test_a_development_server_simulates_and_goes_on_after_it_was_killed(
 ) -> None:
     running = await server(database_url=sqlite_url, secret=None)
     token = await running.dev_token("alice")
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=running.base_url, headers=headers) as client:
+        listed = (await client.get("/v1/prices")).json()["items"]
+    assert [price["pair"] for price in listed] == PAIRS
     told: dict[str, list[dict[str, Any]]] = {pair: [] for pair in PAIRS}
     async with asyncio.timeout(20), connect(running.ws_url) as socket:
         await socket.send(json.dumps({"type": "connect", "token": token, "streams": ["prices"]}))
@@ -55,10 +59,6 @@ async def test_a_development_server_simulates_and_goes_on_after_it_was_killed(
         assert {price["source"] for price in prices} == {"simulated"}
         times = [price["time"] for price in prices]
         assert times == sorted(set(times)), "a price was told twice, or late"
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=running.base_url, headers=headers) as client:
-        listed = (await client.get("/v1/prices")).json()["items"]
-    assert [price["pair"] for price in listed] == PAIRS
     await running.kill9()
     before = await stamps(sqlite_url)
     await running.restart()

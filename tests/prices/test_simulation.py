@@ -92,8 +92,7 @@ async def test_the_course_is_that_of_its_seed(sqlite_url: str) -> None:
             manager.prices.on_stamped(stamped.extend)
             simulation = Simulation(manager.prices, "a seed")
             for _ in range(steps):
-                await simulation._step_when_due()
-                simulation._wait = 0.0
+                await simulation.step()
                 clock.move(seconds=1.5)
     for pair, first in (("BTC-USDT", 6_400_000), ("ETH-USDT", 320_000)):
         course = [price for price in stamped if price.pair == pair]
