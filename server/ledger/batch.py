@@ -347,6 +347,9 @@ class Attempt:
             self._holds[decision.hold.id] = decision.hold
         if self._market is not None and decision.trade is not None:
             self._market = self._market.with_trade(decision.trade)
+        if self._market is not None and decision.control is not None:
+            control = decision.control
+            self._market = self._market.with_control(control.book, control.user, control.mode)
         if change.reverses is not None:
             self._reversed.add(change.reverses)
         self._accepted[request.transaction_id] = decision

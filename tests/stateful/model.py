@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 Place = tuple[str, str]
 """A book and a user."""
@@ -172,7 +172,7 @@ class Model:
         book = self.books[place[0]]
         return self.accounts.get(place, Account(floor=None if book.debit else book.floor))
 
-    def fork(self) -> Model:
+    def fork(self) -> Self:
         """A copy to try something on."""
         copied = copy(self)
         for name, value in vars(self).items():
