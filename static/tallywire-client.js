@@ -1078,6 +1078,11 @@ class Tokens {
     this.#serverAheadMs = (Date.parse(serverTime) - Date.now()) || 0;
   }
 
+  /** The server's time in milliseconds since 1970, as far as it is known. */
+  get now() {
+    return Date.now() + this.#serverAheadMs;
+  }
+
   /** A token was taken. */
   accepted() {
     this.#refused = 0;
@@ -1123,7 +1128,7 @@ class Tokens {
 
   /** @param {string} token without end where it does not say when */
   #leftMs(token) {
-    return (tokenExpiry(token) ?? Infinity) - (Date.now() + this.#serverAheadMs);
+    return (tokenExpiry(token) ?? Infinity) - this.now;
   }
 
   /** @param {boolean} fresh */
@@ -1514,6 +1519,11 @@ export class TallywireClient extends EventTarget {
   /** Up to where everything was received, null before the first init. */
   get cursor() {
     return this.#following.cursor;
+  }
+
+  /** What the server's clock shows, in milliseconds since 1970, by the last time that it told. */
+  get serverNow() {
+    return this.#tokens.now;
   }
 
   /**

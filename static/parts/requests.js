@@ -125,6 +125,17 @@ export class Requests {
   }
 
   /**
+   * As `patch`, for what is set as a whole.
+   * @param {string} path
+   * @param {object} body
+   * @returns {Promise<{outcome: any, replayed: boolean}>}
+   * @throws {Refusal | NoAnswer | NoToken}
+   */
+  put(path, body) {
+    return this.#change("PUT", path, body);
+  }
+
+  /**
    * What a GET answers as CSV: one page of a list.
    * @param {string} path
    * @returns {Promise<{text: string, next: string | null}>} next: the query of the page after it
@@ -137,7 +148,7 @@ export class Requests {
   }
 
   /**
-   * @param {"POST" | "PATCH"} method
+   * @param {"POST" | "PATCH" | "PUT"} method
    * @param {string} path
    * @param {object} body
    * @param {string} [key]

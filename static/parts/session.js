@@ -18,7 +18,7 @@ export class Session {
 
   /**
    * @param {Identity} identity
-   * @param {("balances" | "monitor")[]} streams what its client follows
+   * @param {("balances" | "prices" | "monitor")[]} streams what its client follows
    */
   constructor(identity, streams) {
     this.identity = identity;

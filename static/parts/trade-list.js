@@ -19,6 +19,7 @@ const TICK_MS = 1000;
  * @property {HTMLElement} title takes the focus of what goes from a row
  * @property {string} template id of a row's
  * @property {(row: HTMLElement, trade: Trade) => void} [draw] what else a row says
+ * @property {() => number} [now] what the server's clock shows, in milliseconds since 1970
  */
 
 /** @param {Trade} trade */
@@ -167,7 +168,7 @@ export class TradeList {
   #drawTimes() {
     clearTimeout(this.#tick);
     const running = [...this.#trades.values()].filter((trade) => trade.kind === "option" && isOpen(trade));
-    const now = Date.now();
+    const now = this.page.now?.() ?? Date.now();
     for (const trade of running) {
       const row = this.#rows.get(trade.id);
       if (row && trade.kind === "option") write(one(row, ".ending"), timeLeft(trade.expires_at, now));

@@ -3,6 +3,7 @@
 import { grouped } from "./amounts.js";
 
 /** @typedef {import("../tallywire-client.js").Trade} Trade */
+/** @typedef {Extract<Trade, {kind: "option"}>} Option */
 /** @typedef {import("../tallywire-client.js").Price} Price */
 /** @typedef {import("../tallywire-client.js").Control} Control */
 /** @typedef {{text: string, tone: "" | "good" | "warn" | "bad"}} Ending */
@@ -41,6 +42,16 @@ export function tradeWords(trade) {
 }
 
 /**
+ * Who decided an option that does not end by the price: what it was opened under, or a superadmin
+ * who ended it by hand.
+ * @param {Option} option
+ */
+export const forcedWords = ({ status, control, outcome }) => (
+  control && (status === "open" || control === outcome)
+    ? "decided beforehand by trading control" : "decided by a superadmin"
+);
+
+/**
  * How a trade stands: open, or how it ended.
  * @param {Trade} trade
  * @returns {Ending}
@@ -49,11 +60,11 @@ export function endingOf(trade) {
   if (trade.kind === "spot") return { text: "filled", tone: "" };
   if (trade.status === "open") return { text: "open", tone: "" };
   const [, quote] = assetsOf(trade.pair);
-  const forced = trade.forced ? ", forced" : "";
+  const forced = trade.forced ? `, ${forcedWords(trade)}` : "";
   switch (trade.outcome) {
     case "win": return { text: `won ${grouped(trade.payout)} ${quote}${forced}`, tone: "good" };
     case "lose": return { text: `lost ${grouped(trade.stake)} ${quote}${forced}`, tone: "bad" };
-    case "tie": return { text: `tie${forced}: stake returned`, tone: "warn" };
+    case "tie": return { text: `tie${forced}, stake returned`, tone: "warn" };
     default: return { text: `refunded: ${trade.reason}`, tone: "warn" };
   }
 }
@@ -72,7 +83,7 @@ export function aboutTrade(trade) {
       trade.settle_price === null ? `opened at ${priceWords(trade.open_price, source)}`
         : `from ${grouped(trade.open_price)} to ${priceWords(trade.settle_price, source)}`,
       trade.status === "open" ? `a win pays ${grouped(trade.payout)} besides the stake` : "",
-      trade.control ? `opened under the control ${trade.control}` : "",
+      trade.control && trade.status === "open" ? `a ${trade.control}, ${forcedWords(trade)}` : "",
     ];
   return [book, ...parts, order ? `order ${order}` : ""].filter(Boolean);
 }

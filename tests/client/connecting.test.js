@@ -214,6 +214,7 @@ test("a token is refreshed before it expires", async () => {
 test("a token's time is told by the server's clock", async () => {
   const fast = { ...journal.init(), server_time: new Date(Date.now() + 3_000_000).toISOString() };
   const peer = await scripted.connected(fast);
+  assert.equal(scripted.client.serverNow, Date.now() + 3_000_000);
   await beating(peer, 481_000, 3_000_000);
   assert.equal(scripted.asked.length, 2);
 });

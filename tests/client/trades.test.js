@@ -34,7 +34,7 @@ test("a trade in words, its price's source among them", () => {
   assert.equal(tradeWords(order({ side: "sell" })), "Sold 0.01000000 BTC for 650.000000 USDT");
   assert.deepEqual(aboutTrade(option({ control: "win" })), [
     "demo", "opened at 65,000.00 (simulated)", "a win pays 850.000000 besides the stake",
-    "opened under the control win",
+    "a win, decided beforehand by trading control",
   ]);
   assert.deepEqual(aboutTrade(ended("lose")), ["demo", "from 65,000.00 to 65,010.00 (simulated)"]);
   assert.deepEqual(aboutTrade(order()), ["main", "at 65,000.00", "fee 0.650000 USDT", "order mine-1"]);
@@ -44,11 +44,13 @@ test("a trade in words, its price's source among them", () => {
 test("how it stands", () => {
   const words = [
     order(), option(), ended("win"), ended("lose", { forced: true }), ended("tie"),
+    ended("win", { forced: true, control: "win" }), ended("tie", { forced: true, control: "win" }),
     option({ status: "refunded", reason: "no price" }),
   ].map((trade) => Object.values(endingOf(trade)));
   assert.deepEqual(words, [
-    ["filled", ""], ["open", ""], ["won 850.000000 USDT", "good"], ["lost 1,000.000000 USDT, forced", "bad"],
-    ["tie: stake returned", "warn"], ["refunded: no price", "warn"],
+    ["filled", ""], ["open", ""], ["won 850.000000 USDT", "good"], ["lost 1,000.000000 USDT, decided by a superadmin", "bad"],
+    ["tie, stake returned", "warn"], ["won 850.000000 USDT, decided beforehand by trading control", "good"],
+    ["tie, decided by a superadmin, stake returned", "warn"], ["refunded: no price", "warn"],
   ]);
   const now = Date.parse("2026-11-21T10:00:00.000000Z");
   assert.equal(timeLeft("2026-11-21T10:01:04.100000Z", now), "1:05 left");
