@@ -20,6 +20,7 @@ from ..ledger.objects import (
     Pair,
     Position,
     Price,
+    Quoted,
     SpotTrade,
     Time,
     Told,
@@ -82,6 +83,7 @@ class Problem(Struct, kw_only=True, omit_defaults=True):
     errors: list[FieldError] | None = None
     required: Decimals | None = None
     available: Decimals | None = None
+    price: Quoted | None = None
     item: int | None = None
 
 

@@ -144,6 +144,11 @@ class SpotOrder(Struct, frozen=True, tag=True):
     client_order_id: str | None
 
     @property
+    def pointer(self) -> str:
+        """The field of the request that says how much, as a JSON pointer."""
+        return "/quote_amount" if self.base_amount is None else "/base_amount"
+
+    @property
     def base(self) -> AccountKey:
         """The user's account of what is bought or sold."""
         return AccountKey(self.book, self.user, self.assets[0])

@@ -170,6 +170,7 @@ def _post(
     legs: tuple[Leg, ...],
     accounts: Mapping[AccountKey, Account],
     catalog: Catalog,
+    pointer: str = "/amount",
 ) -> Decision:
     user_legs = [leg for leg in legs if not leg.key.is_system]
     opened = [_opened(accounts[leg.key], catalog, strict=True) for leg in user_legs]
@@ -183,7 +184,7 @@ def _post(
     ]
     if not _passes_floor(change):
         for entry in entries:
-            _refuse_overdraft(entry, catalog)
+            _refuse_overdraft(entry, pointer, catalog)
     return Decision(
         change,
         transaction_id,
@@ -243,7 +244,9 @@ def _trade(
     trade: Trade | None
     refusal: LedgerError | None = None
     subject = None
+    pointer = "/stake"
     if isinstance(intent, SpotOrder):
+        pointer = intent.pointer
         legs, trade, refusal = spot.filled(intent, transaction_id, market, catalog)
     elif isinstance(intent, OpenOption):
         legs, trade, refusal = options.opened(intent, transaction_id, market, catalog)
@@ -258,7 +261,7 @@ def _trade(
             change = replace(change, type=OPTION_REFUNDED)
     if refusal is not None and change.refusal is None:
         change = replace(change, refusal=refusal)
-    decision = _post(change, transaction_id, legs, state.accounts, catalog)
+    decision = _post(change, transaction_id, legs, state.accounts, catalog, pointer)
     return replace(decision, trade=trade, subject=subject)
 
 
@@ -334,7 +337,7 @@ def _passes_floor(change: Change) -> bool:
     return change.type.passes_floor or (isinstance(intent, Reverse) and intent.forced)
 
 
-def _refuse_overdraft(entry: Entry, catalog: Catalog) -> None:
+def _refuse_overdraft(entry: Entry, pointer: str, catalog: Catalog) -> None:
     after, floor = entry.after, entry.after.floor
     if floor is None:
         return
@@ -344,7 +347,7 @@ def _refuse_overdraft(entry: Entry, catalog: Catalog) -> None:
         scale = catalog.asset(after.key.asset).scale
         raise InsufficientFunds(
             f"{after.key.name} does not have enough available funds",
-            pointer="/amount",
+            pointer=pointer,
             required=format_amount(available_before - available, scale),
             available=format_amount(available_before, scale),
         )

@@ -14,10 +14,10 @@ from ..ledger.trading import options
 from ..ledger.trading.trades import Option
 from ..ledger.transaction_types import TransactionTypes
 from . import policy
-from .requests import Amount, ClientOrderId, Described, InBook, PairName
+from .requests import Amount, ClientOrderId, Described, ForOneself, PairName
 
 
-class OptionOpening(InBook, kw_only=True):
+class OptionOpening(ForOneself, kw_only=True):
     """Stake an amount on the price being higher (`up`) or lower (`down`) after `duration_s`."""
 
     pair: PairName
@@ -41,7 +41,7 @@ def open_option(
     key: IdempotencyKey | None = None,
 ) -> Change:
     """The option that `request` describes, for oneself; raises LedgerError."""
-    policy.check_self_service(principal, request.in_book, catalog, request)
+    policy.check_oneself(principal, catalog, request)
     return options.open_option(
         catalog,
         types["option_opened"],

@@ -6,7 +6,7 @@ from ..auth import Principal
 from ..ledger.catalog import Catalog
 from ..ledger.errors import NotAllowed
 from ..ledger.transaction_types import TransactionType
-from .requests import Described
+from .requests import Described, ForOneself
 
 
 def named(principal: Principal, user_id: str) -> str:
@@ -49,6 +49,17 @@ def check_change(
         require_self_service(principal)
         raise NotAllowed("you may do this for yourself only")
     check_self_service(principal, book, catalog, request)
+
+
+def check_oneself(principal: Principal, catalog: Catalog, request: ForOneself) -> None:
+    """
+    Raise NotAllowed unless `principal` may ask for this: for themselves, whatever their role, where
+    the book allows it. Raises UnknownBook too.
+    """
+    require_self_service(principal)
+    if request.user_id is not None and named(principal, request.user_id) != principal.user_id:
+        raise NotAllowed("you may do this for yourself only", pointer="/user_id")
+    check_self_service(principal, request.in_book, catalog, request)
 
 
 def check_self_service(

@@ -108,5 +108,11 @@ class InBook(Described, kw_only=True):
         return DEFAULT_BOOK if self.book is None else self.book
 
 
+class ForOneself(InBook, kw_only=True):
+    """What nobody asks for on behalf of others."""
+
+    user_id: Annotated[UserId | None, Meta(description="Nobody but oneself.")] = None
+
+
 Operation = Callable[[Catalog, TransactionTypes, Principal, Any, IdempotencyKey | None], Change]
 """(catalog, types, principal, request, key) -> the change; raises LedgerError where refused."""

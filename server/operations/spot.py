@@ -13,10 +13,10 @@ from ..ledger.intents import TradeSide
 from ..ledger.trading import spot
 from ..ledger.transaction_types import TransactionTypes
 from . import policy
-from .requests import Amount, ClientOrderId, InBook, PairName
+from .requests import Amount, ClientOrderId, ForOneself, PairName
 
 
-class SpotOrder(InBook, kw_only=True):
+class SpotOrder(ForOneself, kw_only=True):
     """
     Buy or sell at the newest price: `base_amount`, or what `quote_amount` covers without the fee;
     all of it or nothing.
@@ -40,7 +40,7 @@ def spot_order(
     key: IdempotencyKey | None = None,
 ) -> Change:
     """The order that `request` describes, for oneself; raises LedgerError."""
-    policy.check_self_service(principal, request.in_book, catalog, request)
+    policy.check_oneself(principal, catalog, request)
     return spot.spot_order(
         catalog,
         types[f"spot_{request.side}"],

@@ -130,15 +130,15 @@ class Edge:
         answer = await self.call("PUT", f"/v1/prices/{pair}", json={"price": price})
         assert answer.status_code == 200, answer.text
 
-    async def order(self, user_id: str = "alice", **changed: Any) -> httpx.Response:
+    async def order(self, by: str = "alice", **changed: Any) -> httpx.Response:
         """Have the user buy 0.001 BTC, or what is `changed` in that."""
         body = {"pair": "BTC-USDT", "side": "buy", "base_amount": "0.001"} | changed
-        return await self.post("/v1/spot/orders", body, by=user_id)
+        return await self.post("/v1/spot/orders", body, by=by)
 
-    async def option(self, user_id: str = "alice", **changed: Any) -> httpx.Response:
+    async def option(self, by: str = "alice", **changed: Any) -> httpx.Response:
         """Have the user stake 10 USDT on BTC going up in 30 seconds, or what is `changed`."""
         body = {"pair": "BTC-USDT", "direction": "up", "stake": "10", "duration_s": 30}
-        return await self.post("/v1/options", body | changed, by=user_id)
+        return await self.post("/v1/options", body | changed, by=by)
 
     async def balance(self, user_id: str, account: int = 0) -> str:
         """The balance of the user's first account."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tallywire.api.schemas import AcceptedSpotOrder, SpotOrders
+from tallywire.api.schemas import AcceptedSpotOrder, Problem, SpotOrders
 from tallywire.ledger.objects import SpotTrade
 
 from .conftest import Edge
@@ -122,6 +122,7 @@ async def test_a_limit_is_met_or_nothing_is_done(market: Edge) -> None:
             problem = answer.json()
             assert problem["code"] == "limit_not_met"
             assert problem["errors"][0]["pointer"] == "/limit_price"
+            assert msgspec.convert(problem, Problem).price == "50000.00"
     listed = (await market.get("/v1/spot/orders")).json()["items"]
     assert [each["side"] for each in listed] == ["sell", "buy"]
 
@@ -201,6 +202,9 @@ async def test_funds_cover_the_fee_too(market: Edge) -> None:
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "insufficient_funds")
     assert (problem["required"], problem["available"]) == ("1001.000000", "1000.000000")
+    assert problem["errors"][0]["pointer"] == "/base_amount"
+    costs = await market.order(base_amount=None, quote_amount="1000")
+    assert costs.json()["errors"][0]["pointer"] == "/quote_amount"
     sale = await market.order(side="sell", base_amount="1.5")
     assert (sale.json()["required"], sale.json()["available"]) == ("1.50000000", "1.00000000")
     assert await market.balance("alice", 1) == "1000.000000"
@@ -268,8 +272,11 @@ async def test_everybody_trades_for_themselves_where_the_book_allows_it(market: 
         answer = await market.order(by, book=book)
         assert (answer.status_code, answer.json()["code"]) == (status, code), (by, book)
     await market.fund("root", "1000")
-    body = {"pair": "BTC-USDT", "side": "buy", "base_amount": "0.001", "user_id": "alice"}
-    own = await market.post("/v1/spot/orders", body | {"internal": {"desk": 4}})
+    body = {"pair": "BTC-USDT", "side": "buy", "base_amount": "0.001", "internal": {"desk": 4}}
+    other = await market.post("/v1/spot/orders", body | {"user_id": "alice"})
+    assert (other.status_code, other.json()["code"]) == (403, "not_allowed")
+    assert other.json()["errors"][0]["pointer"] == "/user_id"
+    own = await market.post("/v1/spot/orders", body | {"user_id": "me"})
     assert own.status_code == 201, own.text
     (update,) = own.json()["updates"]
     assert (own.json()["trade"]["user_id"], update["internal"]) == ("root", {"desk": 4})

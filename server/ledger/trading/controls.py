@@ -28,7 +28,7 @@ def set_control(
     From now on the options that the user opens in the demo book ``win``, ``lose``, or end as they
     end (``normal``). Raises DemoOnly where `book` is another one.
     """
-    check_demo(book)
+    check_demo(book, "/book")
     if mode not in ("win", "normal", "lose"):
         raise InvalidRequest("a mode is win, normal or lose", pointer="/mode")
     return make_change(kind, (), SetControl(check_user_id(user_id), book, mode), details, None)

@@ -179,7 +179,7 @@ def _refusal(
     if limit is not None and (price > limit if order.side == "buy" else price < limit):
         told = format_price(price, pair.price_decimals)
         return LimitNotMet(f"the price is {told}", pointer="/limit_price", price=told)
-    pointer = "/quote_amount" if order.base_amount is None else "/base_amount"
+    pointer = order.pointer
     if base_amount < pair.minimum:
         least = format_amount(pair.minimum, catalog.asset(pair.base).scale)
         return InvalidAmount(f"at least {least} {pair.base} are traded", pointer=pointer)

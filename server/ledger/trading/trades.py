@@ -102,10 +102,10 @@ class Option(Struct, frozen=True, kw_only=True):
 Trade = SpotTrade | Option
 
 
-def check_demo(book: str) -> None:
-    """Raise DemoOnly where trades of `book` end as they end."""
+def check_demo(book: str, pointer: str | None = None) -> None:
+    """Raise DemoOnly where trades of `book`, which `pointer` names, end as they end."""
     if book != DEMO_BOOK:
-        raise DemoOnly(pointer="/book")
+        raise DemoOnly(pointer=pointer)
 
 
 def kind_of(trade: Trade) -> Kind:
