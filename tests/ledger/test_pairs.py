@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tallywire.ledger import BalanceManager
@@ -122,17 +120,3 @@ def test_a_new_pair_needs_a_minimum() -> None:
     with pytest.raises(InvalidRequest) as refused:
         with_settings(None, "BTC-USDT", {}, base_scale=8, quote_scale=6)
     assert refused.value.pointer == "/minimum"
-
-
-@given(AMOUNTS, st.integers(0, 10_000))
-def test_a_fee_is_rounded_up(quote_amount: int, fee_bps: int) -> None:
-    fee = btc_usdt(fee_bps=fee_bps).fee(quote_amount)
-    exact = Fraction(quote_amount * fee_bps, 10_000)
-    assert exact <= fee < exact + 1
-
-
-@given(AMOUNTS, st.integers(1, 1_000_000))
-def test_a_payout_is_rounded_down(stake: int, payout_rate: int) -> None:
-    payout = Duration(30, payout_rate).payout(stake)
-    exact = Fraction(stake * payout_rate, 10_000)
-    assert exact - 1 < payout <= exact

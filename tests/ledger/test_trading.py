@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -22,10 +23,11 @@ from tallywire.ledger.errors import (
     StalePrice,
 )
 from tallywire.ledger.trading.options import settle_option
-from tallywire.ledger.trading.price_rows import PriceRows, market_time
+from tallywire.ledger.trading.trades import trade_view
 
 from .conftest import ManualClock
 from .oracle import examine
+from .raw import execute
 
 PAIR = "BTC-USDT"
 
@@ -40,21 +42,16 @@ async def manager(database_url: str, clock: ManualClock) -> AsyncIterator[Balanc
     async with open_ledger(database_url, clock=clock) as opened:
         for book in ("main", "demo"):
             await opened.update_balance("alice", "10000", "deposit", book=book)
-        await quote(opened, clock, "60000.00")
+        await quote(opened, "60000.00")
         yield opened
         report = await opened.verify()
         assert report.errors == 0, report.details
     await examine(database_url)
 
 
-async def quote(manager: BalanceManager, clock: ManualClock, price: str) -> None:
+async def quote(manager: BalanceManager, price: str) -> None:
     """Make `price` the newest of the pair."""
-    rows = PriceRows(manager.database.dialect)
-    async with manager.database.write() as connection:
-        ticker = (await rows.lock(connection, [PAIR]))[PAIR]
-        now = await market_time(connection, clock)
-        minor = int(price.replace(".", ""))
-        await rows.append(connection, PAIR, ticker, minor, source="pushed", actor="feed", now=now)
+    await manager.prices.push(PAIR, price, actor="feed")
 
 
 async def money(manager: BalanceManager, owner: str = "alice", book: str = "main") -> Decimal:
@@ -97,7 +94,7 @@ async def test_rounding_takes_from_the_user_and_is_booked_as_such(
     trade = trade_of(bought)
     assert trade["base_amount"] == "0.00166666"
     assert trade["quote_amount"] == "99.999600"
-    await quote(manager, clock, "60000.01")
+    await quote(manager, "60000.01")
     bought = await manager.trading.spot_order("alice", PAIR, "buy", base_amount="0.00001001")
     assert trade_of(bought)["quote_amount"] == "0.600601"
     assert await system(manager, "@rounding") == Decimal("0.000001")
@@ -140,10 +137,10 @@ async def test_an_option_ends_by_the_price_of_its_expiry(
     assert await money(manager) == before - 10
     assert await system(manager, "@escrow") == 10
     clock.move(seconds=30)
-    await quote(manager, clock, price)
+    await quote(manager, price)
     assert await manager.trading.settle_due() == 0, "it has just expired"
     clock.move(seconds=1)
-    await quote(manager, clock, "1.00")
+    await quote(manager, "1.00")
     assert await manager.trading.settle_due() == 1
     assert await manager.trading.settle_due() == 0
     assert await money(manager) == before + Decimal(gain)
@@ -165,7 +162,7 @@ async def test_settling_many_times_at_once_settles_once(
     receipts = [await manager.trading.open_option("alice", PAIR, "up", "10", 30) for _ in range(5)]
     before = await money(manager)
     clock.move(seconds=29)
-    await quote(manager, clock, "70000.00")
+    await quote(manager, "70000.00")
     clock.move(seconds=2)
     kind = manager.types["option_settled"]
     unkeyed = [
@@ -190,7 +187,7 @@ async def test_without_a_price_of_its_expiry_an_option_is_refunded(
     before = await money(manager)
     await manager.trading.open_option("alice", PAIR, "up", "10", 120)
     clock.move(seconds=200)
-    await quote(manager, clock, "61000.00")
+    await quote(manager, "61000.00")
     assert await manager.trading.settle_due() == 1
     assert await money(manager) == before
     (update,) = await manager.history("alice", limit=1)
@@ -222,7 +219,7 @@ async def test_a_control_is_copied_onto_options_as_they_open(
     assert trade_of(won)["forced"] and trade_of(won)["control"] == "win"
     assert trade_of(real)["forced"] is False and "control" not in trade_of(real)
     clock.move(seconds=29)
-    await quote(manager, clock, "50000.00")
+    await quote(manager, "50000.00")
     clock.move(seconds=2)
     assert await manager.trading.settle_due() == 3
     outcomes = {
@@ -261,7 +258,7 @@ async def test_settlement_passes_freeze_and_pause_and_open_options_keep_an_accou
     with pytest.raises(AccountFrozen):
         await manager.trading.open_option("bob", PAIR, "up", "10", 30)
     clock.move(seconds=29)
-    await quote(manager, clock, "60001.00")
+    await quote(manager, "60001.00")
     clock.move(seconds=2)
     await manager.administration.pause("root")
     with pytest.raises(Paused):
@@ -306,3 +303,49 @@ async def test_nonsense_is_refused(manager: BalanceManager) -> None:
         await manager.update_balance("alice", "1", "spot_buy")
     assert await money(manager) == 10000
     assert not await manager.trading.trades()
+
+
+async def test_a_row_that_was_changed_by_hand_decides_nothing(
+    manager: BalanceManager, database_url: str, clock: ManualClock
+) -> None:
+    before = await money(manager)
+    opened = trade_of(await manager.trading.open_option("alice", PAIR, "up", "10", 30))
+    altered = "UPDATE trades SET told = replace(told, '60000.00', '1.00'), status = 'open'"
+    await execute(database_url, altered)
+    clock.move(seconds=29)
+    await quote(manager, "59999.00")
+    clock.move(seconds=2)
+    assert await manager.trading.settle_due() == 1
+    assert await money(manager) == before - 10
+    (trade,) = await manager.trading.trades()
+    assert trade_view(trade, manager.catalog).id == opened["id"]
+
+
+async def test_several_writers_settle_once_and_use_a_client_order_id_once(
+    manager: BalanceManager, database_url: str, clock: ManualClock
+) -> None:
+    """Two processes: neither a settlement nor a client_order_id is taken twice."""
+    await manager.administration.put_pair("ETH-BTC", {"minimum": "0.001"}, actor="root")
+    await manager.update_balance("alice", "10", "deposit", asset="BTC")
+    await manager.prices.push("ETH-BTC", "0.05", actor="feed")
+    before = await money(manager)
+    async with open_ledger(database_url, clock=clock) as other:
+        for number in range(20):
+            outcomes = await asyncio.gather(
+                manager.trading.spot_order(
+                    "alice", "ETH-BTC", "buy", base_amount="1", client_order_id=f"o{number}"
+                ),
+                other.trading.open_option(
+                    "alice", PAIR, "up", "10", 30, client_order_id=f"o{number}"
+                ),
+                return_exceptions=True,
+            )
+            assert sum(isinstance(outcome, Receipt) for outcome in outcomes) == 1
+            assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 1
+        options = len(await manager.trading.trades(kind="option"))
+        clock.move(seconds=29)
+        await quote(manager, "60001.00")
+        clock.move(seconds=2)
+        settled = await asyncio.gather(manager.trading.settle_due(), other.trading.settle_due())
+        assert sum(settled) == options
+    assert await money(manager) == before + 8 * options

@@ -9,13 +9,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..catalog import Catalog
 from ..changes import Change
 from ..clock import Clock
-from ..intents import ChangeAccount, ForceOption, OpenOption, SetControl, SettleOption, SpotOrder
+from ..intents import (
+    ChangeAccount,
+    ForceOption,
+    OpenOption,
+    SetControl,
+    SettleOption,
+    SpotOrder,
+    TradeIntent,
+)
 from .market import Market
 from .price_rows import PriceRows, market_time
 from .trade_rows import TradeRows
 from .trades import DEMO_BOOK, Option, Trade
 
 _Ending = SettleOption | ForceOption
+_Meeting = TradeIntent | SetControl | ChangeAccount
 
 
 class MarketMeeting:
@@ -33,44 +42,39 @@ class MarketMeeting:
         What `changes` are decided by, locked: controls, exposures, then tickers. None where none
         of them has to do with trades; their user accounts are locked already.
         """
-        intents = [change.intent for change in changes]
-        closing = [
-            intent.key
-            for intent in intents
-            if isinstance(intent, ChangeAccount) and intent.settings.get("status") == "closed"
-        ]
+        intents = [change.intent for change in changes if isinstance(change.intent, _Meeting)]
+        if not intents:
+            return None
         orders = [i for i in intents if isinstance(i, (SpotOrder, OpenOption))]
         opening = [i for i in intents if isinstance(i, OpenOption)]
         ending = [i for i in intents if isinstance(i, _Ending)]
         setting = [i for i in intents if isinstance(i, SetControl)]
-        if not (closing or orders or ending or setting):
-            return None
-        controls = {(i.key.book, i.key.owner) for i in opening if i.key.book == DEMO_BOOK}
-        controls |= {(i.book, i.user) for i in setting if i.book == DEMO_BOOK}
-        places = {(i.key.book, i.pair) for i in (*opening, *ending)}
-        connection, rows = self._connection, self._trades
-        market = Market("")
-        if controls:
-            held = await rows.lock_controls(connection, list(controls))
-            market = market._replace(controls=held)
-        if places:
-            exposures = await rows.lock_exposures(connection, list(places))
-            market = market._replace(exposures=exposures)
-        if closing:
-            options = await rows.open_options(connection, closing, self._catalog)
-            market = market._replace(options=options)
-        if ending:
-            ids = [i.option_id for i in ending]
-            ended = await rows.options(connection, ids, self._catalog)
-            market = market._replace(options={**market.options, **ended})
-        named = {
-            (_user(order), order.client_order_id)
-            for order in orders
-            if order.client_order_id is not None
+        closing = [
+            i.key.owner
+            for i in intents
+            if isinstance(i, ChangeAccount) and i.settings.get("status") == "closed"
+        ]
+        controlled = {(i.key.book, i.key.owner) for i in opening} | {
+            (i.book, i.user) for i in setting
         }
-        if named:
-            used = await rows.client_orders(connection, list(named))
-            market = market._replace(client_orders=used)
+        demo = [(book, user) for book, user in controlled if book == DEMO_BOOK]
+        places = {(i.key.book, i.pair) for i in (*opening, *ending)}
+        named = {
+            (i.user if isinstance(i, SpotOrder) else i.key.owner, i.client_order_id)
+            for i in orders
+            if i.client_order_id is not None
+        }
+        connection, rows, catalog = self._connection, self._trades, self._catalog
+        market = Market(
+            now="",
+            controls=await rows.lock_controls(connection, demo),
+            exposures=await rows.lock_exposures(connection, list(places)),
+            options={
+                **await rows.open_options(connection, closing, catalog),
+                **await rows.options(connection, [i.option_id for i in ending], catalog),
+            },
+            client_orders=await rows.client_orders(connection, list(named)),
+        )
         return await self._at_prices(market, {i.pair for i in (*orders, *ending)})
 
     async def _at_prices(self, market: Market, pairs: set[str]) -> Market:
@@ -107,7 +111,3 @@ class MarketMeeting:
         if pairs:
             moments = dict.fromkeys(sorted(pairs), market.now)
             await self._prices.mark_read(self._connection, moments)
-
-
-def _user(order: SpotOrder | OpenOption) -> str:
-    return order.user if isinstance(order, SpotOrder) else order.key.owner

@@ -52,10 +52,6 @@ class Duration(Struct, frozen=True):
     duration_s: int
     payout_rate: int
 
-    def payout(self, stake: int) -> int:
-        """What a win pays besides a `stake` in minor units, rounded down."""
-        return stake * self.payout_rate // BASIS_POINTS
-
 
 class Pair(Struct, frozen=True, kw_only=True):
     """
@@ -83,10 +79,6 @@ class Pair(Struct, frozen=True, kw_only=True):
     def duration(self, duration_s: int) -> Duration | None:
         """The duration of that many seconds, if options of this pair may have it."""
         return next((each for each in self.durations if each.duration_s == duration_s), None)
-
-    def fee(self, quote_amount: int) -> int:
-        """The fee of a spot order of `quote_amount` minor units, rounded up."""
-        return -(-quote_amount * self.fee_bps // BASIS_POINTS)
 
 
 def assets_of(name: str) -> tuple[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..accounts import AccountKey
 from ..catalog import Catalog
 from ..dialects import Sets
 from ..intents import Mode
@@ -61,27 +60,41 @@ class TradeRows:
     async def options(
         self, connection: AsyncConnection, ids: Sequence[str], catalog: Catalog
     ) -> dict[str, Option]:
-        """Those of the trades `ids` that are options; whose stakes' accounts are locked."""
+        """
+        Those of the trades `ids` that are options, whose stakes' accounts are locked, as the
+        journal has them: a row of `trades` that was changed by hand decides nothing.
+        """
+        if not ids:
+            return {}
         rows = await connection.execute(
-            text(f"{SELECT_TRADES} WHERE kind = 'option' AND id {self._any('ids', 'text')}"),
+            text(
+                "SELECT opened.position, newest.encoded FROM transactions opened"
+                " JOIN transactions newest ON newest.trade = opened.id AND newest.position ="
+                " (SELECT max(n.position) FROM transactions n WHERE n.trade = opened.id)"
+                f" WHERE opened.id {self._any('ids', 'text')}"
+            ),
             {"ids": self._set(ids)},
         )
-        return _options(rows, catalog)
+        return _options(trade_told(row.encoded, row.position, catalog) for row in rows)
 
     async def open_options(
-        self, connection: AsyncConnection, keys: Sequence[AccountKey], catalog: Catalog
+        self, connection: AsyncConnection, users: Sequence[str], catalog: Catalog
     ) -> dict[str, Option]:
-        """The open options of the owners of the locked accounts `keys`."""
+        """The open options of `users`."""
+        if not users:
+            return {}
         rows = await connection.execute(
             text(f"{SELECT_TRADES} WHERE status = 'open' AND user_id {self._any('users', 'text')}"),
-            {"users": self._set([key.owner for key in keys])},
+            {"users": self._set(users)},
         )
-        return _options(rows, catalog)
+        return _options(trade_from(row, catalog) for row in rows)
 
     async def client_orders(
         self, connection: AsyncConnection, orders: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], str]:
         """The ids of the trades with those users and client_order_ids, by these."""
+        if not orders:
+            return {}
         wanted, parameters = self._pairs(orders)
         rows = await connection.execute(
             text(
@@ -153,6 +166,8 @@ class TradeRows:
         The `value` of the rows of `table` by their two-part `key`, locked in its order. A row that
         is not there is made first, since what is not there cannot be locked.
         """
+        if not places:
+            return {}
         wanted, parameters = self._pairs(sorted(places))
         columns = ", ".join(key)
         await connection.execute(
@@ -190,8 +205,13 @@ def trade_from(row: Any, catalog: Catalog) -> Trade:
     return trade_from_view(msgspec.json.decode(row.told), row.position, catalog)
 
 
-def _options(rows: Any, catalog: Catalog) -> dict[str, Option]:
-    trades = (trade_from(row, catalog) for row in rows)
+def trade_told(encoded: str, position: int, catalog: Catalog) -> Trade:
+    """The trade, opened at `position`, that a transaction's `encoded` updates tell of."""
+    told = msgspec.json.decode(encoded.split("\n", 2)[1])
+    return trade_from_view(told["trade"], position, catalog)
+
+
+def _options(trades: Iterable[Trade]) -> dict[str, Option]:
     return {trade.id: trade for trade in trades if isinstance(trade, Option)}
 
 

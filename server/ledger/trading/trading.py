@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ... import logs
 from ..accounts import check_user_id
 from ..catalog import Catalog
 from ..changes import Amount, Change, Details, IdempotencyKey
 from ..clock import Clock, parse_rfc3339, rfc3339
-from ..errors import NotFound, OutcomeUnknown, Overloaded
+from ..errors import Conflict, NotFound, OutcomeUnknown, Overloaded
 from ..intents import Direction, Mode, Outcome, TradeSide
 from ..options import RecordOptions, details_of
 from ..receipts import Receipt
@@ -19,7 +20,10 @@ from .trade_rows import trade_from
 from .trades import DEMO_BOOK, Kind, Option, Trade
 
 if TYPE_CHECKING:
+    from ..batch import Outcome as Posted
     from ..manager import BalanceManager
+
+_log = logs.get_logger(__name__)
 
 # Whoever settles an option has the same key, which no request can have.
 SETTLEMENT = "settlement"
@@ -40,6 +44,7 @@ class Trading:
         self._reader = reader
         self._clock = clock
         self._default_book = default_book
+        self._refused: set[str] = set()
 
     async def spot_order(
         self,
@@ -160,6 +165,7 @@ class Trading:
         while found := await self._expired(after):
             outcomes = await self._manager.post_many([await self._settlement(o) for o in found])
             settled += sum(isinstance(o, Receipt) and not o.replayed for o in outcomes)
+            self._report(found, outcomes)
             if any(isinstance(outcome, (Overloaded, OutcomeUnknown)) for outcome in outcomes):
                 break
             after = (found[-1].expires_at, found[-1].id)
@@ -171,6 +177,15 @@ class Trading:
         if first is None:
             return 0.0
         return max(0.0, (self._clock.now() - parse_rfc3339(first)).total_seconds())
+
+    def _report(self, expired: Sequence[Option], outcomes: Sequence[Posted]) -> None:
+        """Log, once, what cannot be settled; a Conflict means that another did, or will soon."""
+        for option, outcome in zip(expired, outcomes, strict=True):
+            if isinstance(outcome, Receipt):
+                self._refused.discard(option.id)
+            elif not isinstance(outcome, Conflict) and option.id not in self._refused:
+                self._refused.add(option.id)
+                _log.warning("an option is not settled", id=option.id, reason=str(outcome))
 
     async def read_trade(self, trade_id: str) -> Trade:
         """The trade `trade_id` as it stands; raises NotFound."""
