@@ -86,9 +86,7 @@ async def test_a_buy_moves_both_assets_and_the_fee_in_one_update(manager: Balanc
     assert await system(manager, "@fees") == Decimal("0.6")
 
 
-async def test_rounding_takes_from_the_user_and_is_booked_as_such(
-    manager: BalanceManager, clock: ManualClock
-) -> None:
+async def test_rounding_takes_from_the_user_and_is_booked_as_such(manager: BalanceManager) -> None:
     await manager.administration.put_pair(PAIR, {"fee_bps": 0}, actor="root")
     bought = await manager.trading.spot_order("alice", PAIR, "buy", quote_amount="100")
     trade = trade_of(bought)
