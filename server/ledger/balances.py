@@ -21,6 +21,7 @@ from .journal import STATE_COLUMNS, Journal, committed_from
 from .money import format_amount
 from .objects import Control, Total
 from .opening_balance import OPENING, opening_key
+from .trading.trades import DEMO_BOOK
 from .transaction_types import TRADING_CONTROL
 from .views import balance_view
 
@@ -99,12 +100,12 @@ class BalanceReader:
                         "SELECT c.epoch, c.position, users.value, t.mode, t.book,"
                         f" a.id, a.book, a.owner, a.asset, {_STATE} FROM clock c"
                         f" LEFT JOIN {sets.rows('users', 'text')} ON 1 = 1"
-                        " LEFT JOIN trading_controls t ON t.user_id = users.value"
-                        " AND t.position IS NOT NULL"
+                        " LEFT JOIN trading_controls t ON t.book = :demo"
+                        " AND t.user_id = users.value AND t.position IS NOT NULL"
                         " LEFT JOIN accounts a ON a.owner = users.value AND a.seq > 0"
                         " ORDER BY a.name"
                     ),
-                    {"users": sets.parameter(user_ids)},
+                    {"users": sets.parameter(user_ids), "demo": DEMO_BOOK},
                 )
             ).all()
             accounts = [_account(row[5:]) for row in rows if row[5] is not None]
@@ -145,9 +146,9 @@ class BalanceReader:
                 await connection.execute(
                     text(
                         "SELECT mode, book, position FROM trading_controls"
-                        " WHERE user_id = :user AND position IS NOT NULL"
+                        " WHERE book = :demo AND user_id = :user AND position IS NOT NULL"
                     ),
-                    {"user": user_id},
+                    {"demo": DEMO_BOOK, "user": user_id},
                 )
             ).one_or_none()
             if row is None:
