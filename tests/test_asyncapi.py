@@ -13,7 +13,7 @@ import httpx
 import jsonschema
 from tallywire.asyncapi import document
 from tallywire.ws import closes
-from tallywire.ws.messages import INCOMING, OUTGOING, TradingControlUpdate, type_of
+from tallywire.ws.messages import INCOMING, OUTGOING, type_of
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -106,6 +106,11 @@ class Peer:
         self._described.check(type, message)
         await self._socket.send(json.dumps(message))
 
+    async def next(self) -> Json:
+        """The next message."""
+        async with asyncio.timeout(PATIENCE):
+            return self._described.receive(str(await self._socket.recv()))
+
     async def hear(self, type: str) -> Json:
         """The next message of that type."""
         async with asyncio.timeout(PATIENCE):
@@ -134,23 +139,28 @@ async def test_what_is_sent_is_what_is_described(server: StartServer, sqlite_url
         streamed = asyncio.create_task(_stream(running, described))
         await _talk(running, described, http)
         await _watch(running, described, http)
+        await _trade(running, described, http)
         await _come_back(running, described)
         await _repair(running, described, http, sqlite_url)
         leaving = asyncio.create_task(_leave(running, described))
         assert await leaving == closes.RESTARTING.code
         await streamed
-    every = {type_of(form) for form in OUTGOING} - {type_of(TradingControlUpdate)}
-    assert described.types == every | {"close"}
+    assert described.types == {type_of(form) for form in OUTGOING} | {"close"}
     assert described.reasons > {"connect", "reset", "repair"}
-    assert described.replayed == {"balance_update", "user_balance_init"}
+    assert described.replayed == {
+        "balance_update",
+        "trading_control_update",
+        "user_balance_init",
+    }
 
 
 def _connect(running: RunningServer) -> connect:
     return connect(running.ws_url, open_timeout=PATIENCE)
 
 
-async def _deposit(http: httpx.AsyncClient, user_id: str = "alice") -> None:
-    body = {"user_id": user_id, "asset": "USDT", "amount": "10", "metadata": {"via": ["bank"]}}
+async def _deposit(http: httpx.AsyncClient, book: str = "main", amount: str = "10") -> None:
+    place = {"user_id": "alice", "book": book, "asset": "USDT"}
+    body = {**place, "amount": amount, "metadata": {"via": ["bank"]}}
     (await http.post("/v1/deposits", json=body)).raise_for_status()
 
 
@@ -201,6 +211,52 @@ async def _watch(running: RunningServer, described: Described, http: httpx.Async
         await prices.hear("prices")
 
 
+async def _trade(running: RunningServer, described: Described, http: httpx.AsyncClient) -> None:
+    """An order, an option that is made to lose: as their user and as a monitor sees them."""
+    await _deposit(http, book="demo", amount="1000")
+    (await http.put("/v1/prices/BTC-USDT", json={"price": "64000"})).raise_for_status()
+    async with _connect(running) as first, _connect(running) as second:
+        alice, ada = Peer(first, described), Peer(second, described)
+        await alice.say("connect", token=running.token("alice"), streams=["balances", "prices"])
+        assert (await alice.hear("user_balance_init"))["control"] is None
+        (price,) = (await alice.hear("prices"))["prices"]
+        assert (price["price"], price["source"]) == ("64000.00", "pushed")
+        await ada.say(
+            "connect",
+            token=running.token("ada", "auditor"),
+            streams=["monitor"],
+            filter={"user_id": "alice", "book": "demo"},
+        )
+        await ada.hear("admin_monitor_init")
+        http.headers.update(running.headers("alice"))
+        traded = {"pair": "BTC-USDT", "book": "demo", "client_order_id": "mine"}
+        order = await http.post(
+            "/v1/spot/orders", json={**traded, "side": "buy", "base_amount": "0.01"}
+        )
+        order.raise_for_status()
+        update = await alice.hear("balance_update")
+        assert (len(update["changes"]), update["trade"]["kind"]) == (2, "spot")
+        http.headers.update(running.headers("root", "superadmin"))
+        control = await http.put("/v1/admin/trading-controls/alice", json={"mode": "lose"})
+        control.raise_for_status()
+        assert (await alice.hear("trading_control_update"))["mode"] == "lose"
+        http.headers.update(running.headers("alice"))
+        stake = {**traded, "direction": "up", "stake": "10", "duration_s": 300}
+        opened = await http.post("/v1/options", json={**stake, "client_order_id": None})
+        option = opened.raise_for_status().json()["trade"]
+        assert (await alice.hear("balance_update"))["trade"]["control"] == "lose"
+        http.headers.update(running.headers("root", "superadmin"))
+        forced = await http.post(f"/v1/options/{option['id']}/force", json={"outcome": "lose"})
+        forced.raise_for_status()
+        lost = await alice.hear("balance_update")
+        assert (lost["changes"], lost["trade"]["outcome"]) == ([], "lose")
+        seen: list[str] = []
+        while "option_settled" not in seen:
+            updates = (await ada.hear("admin_balance_monitor"))["updates"]
+            seen += [update["change_type"] for update in updates]
+        assert seen == ["spot_buy", "trading_control", "option_opened", "option_settled"]
+
+
 async def _come_back(running: RunningServer, described: Described) -> None:
     """A resume that fits, and one that does not."""
     async with _connect(running) as socket:
@@ -215,7 +271,7 @@ async def _come_back(running: RunningServer, described: Described) -> None:
             await alice.say("connect", token=running.token("alice"), resume=resume)
             answered = await alice.hear(answer)
             for _ in range(answered.get("count", 0)):
-                assert (await alice.hear("balance_update"))["replayed"]
+                assert (await alice.next())["replayed"]
 
 
 async def _repair(

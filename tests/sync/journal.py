@@ -44,9 +44,13 @@ class Journal:
         asset: str = "USDT",
         description: str = "",
         control: Mapping[str, str] | None = None,
+        trade: Mapping[str, Any] | None = None,
         accounts: int = 1,
     ) -> Batch:
-        """One transaction, seen by `users`, in a batch of its own."""
+        """
+        One transaction, seen by `users`, in a batch of its own; with a `control` or a `trade` that
+        is lost it changes none of their accounts.
+        """
         position = self.position + 1
         body: dict[str, Any] = {
             "position": position,
@@ -59,13 +63,15 @@ class Journal:
             "effective_at": rfc3339(START),
             "timestamp": rfc3339(START),
         }
-        if control is not None:
-            body["control"] = control
+        about = {"control": control, "trade": trade}
+        body.update((name, told) for name, told in about.items() if told is not None)
         bodies = [
             {
                 **body,
                 "user_id": user,
-                "changes": [] if control else self._changes(user, asset, position, accounts),
+                "changes": []
+                if control or trade
+                else self._changes(user, asset, position, accounts),
             }
             for user in users
         ]

@@ -248,6 +248,58 @@ async def test_a_trading_control_is_a_message_of_its_own() -> None:
         assert again.messages[1:] == [{**expected, "replayed": True}]
 
 
+LOST = {
+    "kind": "option",
+    "id": "01900000-0000-7000-8000-000000000001",
+    "user_id": "alice",
+    "book": "demo",
+    "pair": "BTC-USDT",
+    "price_source": "pushed",
+    "client_order_id": None,
+    "status": "settled",
+    "direction": "up",
+    "stake": "10",
+    "duration_s": 30,
+    "payout_rate": "0.8000",
+    "payout": "8",
+    "opens_at": "2026-11-21T08:59:30.000000Z",
+    "expires_at": "2026-11-21T09:00:00.000000Z",
+    "open_price": "64000.00",
+    "settle_price": "63999.99",
+    "outcome": "lose",
+    "forced": False,
+    "settled_at": "2026-11-21T09:00:00.000000Z",
+    "reason": None,
+}
+
+
+@in_virtual_time
+async def test_an_option_that_loses_is_told_though_it_changes_no_account() -> None:
+    async with running_world() as world:
+        world.commit("alice")
+        alice = await world.joined()
+        latest = await world.joined(mode="latest")
+        monitor = await world.joined(
+            "auditor:root", streams=["monitor"], filter={"book": "demo", "asset": "USDT"}
+        )
+        elsewhere = await world.joined("auditor:root", streams=["monitor"], filter={"book": "main"})
+        bob = await world.joined("user:bob")
+        world.commit("alice", type="option_settled", trade=LOST)
+        await settle()
+        again = await world.joined(resume={"epoch": "epoch-1", "position": 1})
+        assert [m["count"] for m in again.of("resumed")] == [1]
+        for screen in (alice, again):
+            update = screen.messages[-1]
+            assert (update["changes"], update["trade"]) == ([], LOST)
+            assert screen.cursor == ("epoch-1", 2)
+        assert monitor.monitored == [(2, "alice")]
+        assert elsewhere.monitored == [] and bob.own == []
+        assert latest.kinds() == ["user_balance_init"]
+        await asyncio.sleep(15)
+        assert latest.cursor == ("epoch-1", 2)
+        assert latest.kinds()[1:] == ["heartbeat"]
+
+
 @in_virtual_time
 async def test_the_control_of_an_init_is_as_of_its_position() -> None:
     async with running_world() as world:
