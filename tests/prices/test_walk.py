@@ -65,3 +65,10 @@ def test_a_price_of_few_units_moves_and_has_its_mean() -> None:
     new = [next_price("a seed of the tests", "A-B", number, 1_000) for number in range(40_000)]
     assert set(new) == {999, 1_000, 1_001}
     assert abs(fmean(new) - 1_000) < 4 * pstdev(new) / math.sqrt(len(new))
+
+
+def test_a_price_stays_within_what_a_price_can_be() -> None:
+    # The first number at which this seed would round the least price down to nothing.
+    assert next_price("a seed of the tests", "A-B", 19_668, 1) == 1
+    largest = 2**63 - 1
+    assert largest in {next_price("a seed of the tests", "A-B", n, largest) for n in range(10)}
