@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
 from ... import logs
 from ..accounts import check_user_id
 from ..catalog import Catalog
 from ..changes import Amount, Change, Details, IdempotencyKey
 from ..clock import Clock, parse_rfc3339, rfc3339
-from ..errors import Conflict, NotFound, OutcomeUnknown, Overloaded
+from ..errors import Conflict, LedgerError, NotFound, OutcomeUnknown, Overloaded
 from ..intents import Direction, Mode, Outcome, TradeSide
 from ..options import RecordOptions, details_of
 from ..receipts import Receipt
+from ..transaction_types import TransactionTypes
 from . import controls, options, spot
 from .reading import TradeReader, TradeRow
 from .trade_rows import trade_from
 from .trades import DEMO_BOOK, Kind, Option, Trade
 
-if TYPE_CHECKING:
-    from ..batch import Outcome as Posted
-    from ..manager import BalanceManager
-
 _log = logs.get_logger(__name__)
+
+Made = TypeVar("Made")
 
 # Whoever settles an option has the same key, which no request can have.
 SETTLEMENT = "settlement"
 EXPIRED_AT_ONCE = 200
+
+
+class Ledger(Protocol):
+    """Who commits what trading asks for."""
+
+    @property
+    def types(self) -> TransactionTypes:
+        """The registered types."""
+
+    async def prepare(self, build: Callable[[Catalog], Made]) -> Made:
+        """What `build` makes of the catalog."""
+
+    async def post(self, change: Change) -> Receipt:
+        """Commit one change; raises the LedgerError that refused it."""
+
+    async def post_many(self, prepared: Sequence[Change]) -> Sequence[Receipt | LedgerError]:
+        """Commit changes, each its own transaction: an outcome each, in order."""
 
 
 class Trading:
@@ -38,9 +54,9 @@ class Trading:
     """
 
     def __init__(
-        self, manager: BalanceManager, reader: TradeReader, clock: Clock, default_book: str
+        self, ledger: Ledger, reader: TradeReader, clock: Clock, default_book: str
     ) -> None:
-        self._manager = manager
+        self._ledger = ledger
         self._reader = reader
         self._clock = clock
         self._default_book = default_book
@@ -65,7 +81,7 @@ class Trading:
         Buy or sell at the newest price. See `spot.spot_order`. Raises StalePrice, LimitNotMet and
         what any change may raise; Conflict where the client_order_id was used.
         """
-        kind = self._manager.types[f"spot_{'sell' if side == 'sell' else 'buy'}"]
+        kind = self._ledger.types[f"spot_{'sell' if side == 'sell' else 'buy'}"]
         return await self._post(
             lambda c: spot.spot_order(
                 c,
@@ -100,7 +116,7 @@ class Trading:
         Stake on where a price goes. See `options.open_option`. Raises StalePrice, ExposureLimit
         and what any change may raise; Conflict where the client_order_id was used.
         """
-        kind = self._manager.types["option_opened"]
+        kind = self._ledger.types["option_opened"]
         return await self._post(
             lambda c: options.open_option(
                 c,
@@ -129,7 +145,7 @@ class Trading:
         DemoOnly, StalePrice; Conflict where it has ended.
         """
         option = await self.read_option(option_id)
-        kind = self._manager.types["option_settled"]
+        kind = self._ledger.types["option_settled"]
         details = details_of(description, metadata, record)
         return await self._post(
             lambda c: options.force_option(c, kind, option, outcome, details=details)
@@ -149,7 +165,7 @@ class Trading:
         Decide how the options end that the user opens in the demo book from now on: they ``win``,
         ``lose``, or end as they end (``normal``). Raises DemoOnly where `book` is another one.
         """
-        kind = self._manager.types["trading_control"]
+        kind = self._ledger.types["trading_control"]
         details = details_of(description, metadata, record)
         return await self._post(
             lambda c: controls.set_control(c, kind, user_id, mode, book=book, details=details)
@@ -163,7 +179,7 @@ class Trading:
         settled, after = 0, ("", "")
         # In order of expiry: those that are refused now are not in the others' way.
         while found := await self._expired(after):
-            outcomes = await self._manager.post_many([await self._settlement(o) for o in found])
+            outcomes = await self._ledger.post_many([await self._settlement(o) for o in found])
             settled += sum(isinstance(o, Receipt) and not o.replayed for o in outcomes)
             self._report(found, outcomes)
             if any(isinstance(outcome, (Overloaded, OutcomeUnknown)) for outcome in outcomes):
@@ -178,7 +194,7 @@ class Trading:
             return 0.0
         return max(0.0, (self._clock.now() - parse_rfc3339(first)).total_seconds())
 
-    def _report(self, expired: Sequence[Option], outcomes: Sequence[Posted]) -> None:
+    def _report(self, expired: Sequence[Option], outcomes: Sequence[Receipt | LedgerError]) -> None:
         """Log, once, what cannot be settled; a Conflict means that another did, or will soon."""
         for option, outcome in zip(expired, outcomes, strict=True):
             if isinstance(outcome, Receipt):
@@ -231,7 +247,7 @@ class Trading:
         return await self._reader.control(check_user_id(user_id), book)
 
     async def _post(self, build: Callable[[Catalog], Change]) -> Receipt:
-        return await self._manager.post(await self._manager.prepare(build))
+        return await self._ledger.post(await self._ledger.prepare(build))
 
     async def _expired(self, after: tuple[str, str]) -> list[Option]:
         now = rfc3339(self._clock.now())
@@ -239,11 +255,11 @@ class Trading:
         return [trade for trade in await self._read(rows) if isinstance(trade, Option)]
 
     async def _read(self, rows: Sequence[TradeRow]) -> list[Trade]:
-        return await self._manager.prepare(lambda c: [trade_from(row, c) for row in rows])
+        return await self._ledger.prepare(lambda c: [trade_from(row, c) for row in rows])
 
     async def _settlement(self, option: Option) -> Change:
-        kind = self._manager.types["option_settled"]
+        kind = self._ledger.types["option_settled"]
         details = Details(key=IdempotencyKey(SETTLEMENT, "system", option.id))
-        return await self._manager.prepare(
+        return await self._ledger.prepare(
             lambda c: options.settle_option(c, kind, option, details=details)
         )
