@@ -25,7 +25,7 @@ const write = (/** @type {string} */ name, /** @type {unknown} */ detail) => {
 const client = new TallywireClient({
   url: proxy ? await proxy.listen() : server,
   token,
-  streams: /** @type {("balances" | "monitor")[]} */ (streams.split(",")),
+  streams: /** @type {("balances" | "monitor" | "prices")[]} */ (streams.split(",")),
   random: () => 0.1, // Backing off is tested elsewhere.
 });
 
@@ -33,21 +33,43 @@ const client = new TallywireClient({
 const own = [];
 /** @type {number[]} */
 const all = [];
+/** @type {Record<string, string | null>} */
+const trades = {};
+/** @type {Record<string, string>} */
+const prices = {};
+/** @type {string | null} */
+let mode = null;
 client.addEventListener("status", ({ detail }) => write("status", detail.status));
 client.addEventListener("mismatch", ({ detail }) => write("mismatch", detail));
 client.addEventListener("balances", ({ detail }) => write("balances", detail));
 client.addEventListener("resumed", ({ detail }) => write("resumed", detail));
 client.addEventListener("latency", ({ detail }) => write("latency", detail));
-client.addEventListener("update", ({ detail }) => own.push(detail.update.position));
+client.addEventListener("update", ({ detail: { update } }) => {
+  own.push(update.position);
+  if (update.trade?.kind === "option") trades[update.trade.id] = update.trade.outcome;
+});
+client.addEventListener("control", ({ detail: { control } }) => {
+  own.push(control.position);
+  mode = control.mode;
+});
+client.addEventListener("prices", ({ detail }) => {
+  for (const { pair, price } of detail.prices) prices[pair] = price;
+});
 client.addEventListener("monitor", ({ detail }) => {
   all.push(...detail.updates.map(({ position }) => position));
 });
 
-/** Writes what is shown once everything up to `position` has come. @param {number} position */
+const wantsPrices = streams.includes("prices");
+
+/**
+ * Writes what is shown once everything up to `position` has come, and prices where they are wanted.
+ * @param {number} position
+ */
 function screen(position) {
-  if (client.cursor && client.cursor.position >= position) {
-    write("screen", { accounts: [...client.accounts.values()], own, all });
-  } else client.addEventListener("cursor", () => screen(position), { once: true });
+  const hasPrices = !wantsPrices || Object.keys(prices).length > 0;
+  if (client.cursor && client.cursor.position >= position && hasPrices) {
+    write("screen", { accounts: [...client.accounts.values()], own, all, trades, prices, mode });
+  } else client.addEventListener(hasPrices ? "cursor" : "prices", () => screen(position), { once: true });
 }
 
 const commands = createInterface({ input: process.stdin });

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from operator import itemgetter
 
 import httpx
 
 from ..conftest import StartServer
 from .node import Follower
 
-MAIN = "main/alice/USDT"
+MAIN, DEMO = "main/alice/USDT", "demo/alice/USDT"
 
 
 async def deposit(http: httpx.AsyncClient, count: int, amount: str = "1") -> int:
@@ -20,6 +21,21 @@ async def deposit(http: httpx.AsyncClient, count: int, amount: str = "1") -> int
     results = (await http.post("/v1/batches", json=body)).raise_for_status().json()["results"]
     position: int = max(result["position"] for result in results)
     return position
+
+
+async def lose(http: httpx.AsyncClient, alice: dict[str, str]) -> str:
+    """Alice is to lose, and loses an option of play money at once; its id."""
+    money = {"user_id": "alice", "book": "demo", "asset": "USDT", "amount": "10"}
+    (await http.post("/v1/deposits", json=money)).raise_for_status()
+    (await http.put("/v1/prices/BTC-USDT", json={"price": "64000"})).raise_for_status()
+    controls = "/v1/admin/trading-controls/alice"
+    (await http.put(controls, json={"mode": "lose"})).raise_for_status()
+    stake = {"pair": "BTC-USDT", "book": "demo", "direction": "up", "stake": "10", "duration_s": 30}
+    opened = await http.post("/v1/options", json=stake, headers=alice)
+    option = str(opened.raise_for_status().json()["trade"]["id"])
+    forced = await http.post(f"/v1/options/{option}/force", json={"outcome": "lose"})
+    forced.raise_for_status()
+    return option
 
 
 async def test_the_screen_is_the_ledger_after_a_storm_with_cuts(server: StartServer) -> None:
@@ -34,8 +50,8 @@ async def test_the_screen_is_the_ledger_after_a_storm_with_cuts(server: StartSer
         direct, behind, watching = [
             await stack.enter_async_context(follower)
             for follower in (
-                Follower(running.base_url, running.token("alice")),
-                Follower(running.base_url, running.token("alice"), proxied=True),
+                Follower(running.base_url, running.token("alice"), "balances,prices"),
+                Follower(running.base_url, running.token("alice"), "balances,prices", proxied=True),
                 Follower(running.base_url, running.token("alice", "auditor"), "balances,monitor"),
             )
         ]
@@ -52,6 +68,7 @@ async def test_the_screen_is_the_ledger_after_a_storm_with_cuts(server: StartSer
             for follower in followers:
                 follower.tell("interrupt")
             await storm
+        lost = await lose(http, running.headers("alice"))
         await running.kill9()
         await running.restart()
         await behind.screen(await deposit(http, 31))
@@ -61,17 +78,20 @@ async def test_the_screen_is_the_ledger_after_a_storm_with_cuts(server: StartSer
         position = await deposit(http, 25)
 
         history = await _positions(http, after=first)
-        assert len(history) == 177
+        assert len(history) == 181
         balances = (await http.get("/v1/users/alice/balances")).json()["balances"]
         for follower in followers:
             screen = await follower.screen(position)
             assert screen["own"] == history
-            shown = {account["account"]: account for account in screen["accounts"]}
-            proof = shown[MAIN].pop("proof")
-            assert list(shown.values()) == balances
-            assert (proof["state"], proof["entries"]) == ("verified", 177)
+            proofs = {account["account"]: account.pop("proof") for account in screen["accounts"]}
+            assert sorted(screen["accounts"], key=itemgetter("account")) == balances
+            entries = {name: (proof["state"], proof["entries"]) for name, proof in proofs.items()}
+            assert entries == {MAIN: ("verified", 177), DEMO: ("verified", 2)}
+            assert (screen["trades"], screen["mode"]) == ({lost: "lose"}, "lose")
             assert "mismatch" not in [name for name, _ in follower.events]
             assert await follower.close() == 0
+            expected = {} if follower is watching else {"BTC-USDT": "64000.00"}
+            assert screen["prices"] == expected
         assert screen["all"] == history
 
 
