@@ -2,6 +2,7 @@
 
 import { grouped, isZero, signed } from "../parts/amounts.js";
 import { element, one, show, write } from "../parts/elements.js";
+import { aboutTrade, controlWords, endingOf, tradeWords } from "../parts/trade-words.js";
 import { capital, movement, words } from "../parts/wording.js";
 import { number, link, tableRow } from "./table.js";
 import { userAddress } from "./views.js";
@@ -32,7 +33,7 @@ function changePairs(change) {
  * @param {Update} update
  */
 function pairsOf(update) {
-  const { hold } = update;
+  const { hold, trade, control } = update;
   return [
     ["position", String(update.position)],
     ["transaction", update.transaction_id],
@@ -46,6 +47,8 @@ function pairsOf(update) {
     ["internal", asText(update.internal)],
     ["reverses", update.reverses],
     ["hold", hold && `${hold.id}: ${hold.status}, ${grouped(hold.remaining)} of ${grouped(hold.amount)} remain`],
+    ["trade", trade && `${tradeWords(trade)}: ${endingOf(trade).text}\n${aboutTrade(trade).join(" · ")}\n${trade.id}`],
+    ["control", control && controlWords(control)],
     ...update.changes.flatMap(changePairs),
   ].filter((pair) => pair[1]);
 }

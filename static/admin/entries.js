@@ -1,5 +1,6 @@
 /** Changes of all users as the monitor keeps them: what passes a filter, and what a search finds. */
 
+import { aboutTrade, assetsOf, controlWords, endingOf, tradeWords } from "../parts/trade-words.js";
 import { minorUnits } from "../tallywire-client.js";
 
 /** @typedef {import("../tallywire-client.js").Change} Change */
@@ -23,6 +24,17 @@ const CONDITIONS = /** @type {const} */ (["user_id", "book", "asset", "change_ty
 export function entriesOf(update) {
   if (!update.changes.length) return [{ update, change: null }];
   return update.changes.map((change) => ({ update, change }));
+}
+
+/**
+ * What an update tells besides its changes, in words: its trade, or the control that it set.
+ * @param {Update} update
+ */
+export function besidesWords({ trade, control }) {
+  if (control) return controlWords(control);
+  if (!trade) return "";
+  const ending = trade.kind === "option" && trade.status !== "open" ? `, ${endingOf(trade).text}` : "";
+  return tradeWords(trade) + ending;
 }
 
 /**
@@ -70,6 +82,16 @@ function size(amount) {
 }
 
 /**
+ * What stands for the changes of an update that has none, as for the server's filters.
+ * @param {Update} update
+ * @returns {Pick<Change, "book" | "amount"> & {asset: string | null} | null}
+ */
+function aboutNothing({ trade, control }) {
+  if (trade) return { book: trade.book, asset: assetsOf(trade.pair)[1], amount: "0" };
+  return control ? { book: control.book, asset: null, amount: "0" } : null;
+}
+
+/**
  * Whether a row passes: it is of such an update, and its change meets every condition.
  * @param {Entry} entry
  * @param {Filter} filter
@@ -79,10 +101,11 @@ export function passes({ update, change }, filter) {
   if (user && user !== update.user_id) return false;
   if (type && type !== update.change_type) return false;
   if (!asset && !book && !least) return true;
-  return change !== null
-    && (!asset || asset === change.asset)
-    && (!book || book === change.book)
-    && (!least || size(change.amount) >= minorUnits(least, MOST_DECIMALS));
+  const meant = change ?? aboutNothing(update);
+  return meant !== null
+    && (!asset || asset === meant.asset)
+    && (!book || book === meant.book)
+    && (!least || size(meant.amount) >= minorUnits(least, MOST_DECIMALS));
 }
 
 /**
@@ -96,6 +119,7 @@ export function hasWords({ update, change }, sought) {
     update.position, update.transaction_id, update.user_id, update.change_type, update.description,
     update.reference, update.actor, update.idempotency_key, update.reverses,
     JSON.stringify(update.metadata), JSON.stringify(update.internal ?? ""),
+    besidesWords(update), update.trade && [update.trade.pair, update.trade.id, ...aboutTrade(update.trade)].join("\n"),
     change?.account, change?.amount, change?.balance, change?.digest,
   ].join("\n").toLowerCase();
   return sought.every((word) => text.includes(word));

@@ -3,7 +3,7 @@
 import { grouped } from "../parts/amounts.js";
 import { element, show, write } from "../parts/elements.js";
 import { counted, isIncome, movement, words } from "../parts/wording.js";
-import { entriesOf, spelt } from "./entries.js";
+import { besidesWords, entriesOf, spelt } from "./entries.js";
 import { button, number, tableRow } from "./table.js";
 import { dateAndTime, unreadWords } from "./wording.js";
 
@@ -120,7 +120,7 @@ export class History {
   #rows(update) {
     return entriesOf(update).map(({ change }) => tableRow([
       dateAndTime(update.timestamp),
-      words(update.change_type) + (update.description ? `: ${update.description}` : ""),
+      [words(update.change_type), besidesWords(update), update.description].filter(Boolean).join(": "),
       change ? `${change.book} ${change.asset}` : "",
       {
         text: change ? movement(change) : "",

@@ -8,6 +8,7 @@ import { Session } from "../parts/session.js";
 import { Connections } from "./connections.js";
 import { Details } from "./details.js";
 import { Overview } from "./overview.js";
+import { Prices } from "./prices.js";
 import { Proof } from "./proof.js";
 import { Service } from "./service.js";
 import { Stream } from "./stream.js";
@@ -33,7 +34,8 @@ const connections = new Connections(isWanted("live", "users"));
 const userPage = new UserPage((update) => details.open(update));
 const proof = new Proof(isWanted("live", "proof"));
 const service = new Service(isWanted("live", "service"));
-const panels = [stream, overview, connections, userPage, proof, service, details];
+const prices = new Prices(isWanted("service"));
+const panels = [stream, overview, connections, userPage, proof, service, prices, details];
 
 /** @type {Session | null} */
 let session = null;
@@ -58,7 +60,7 @@ function drawView() {
   // As in the paths of calls, `me` is who asks.
   userPage.open(shown.user === "me" ? session.identity.user : shown.user ?? "");
   overview.draw();
-  for (const { polling } of [connections, proof, service]) polling.now();
+  for (const { polling } of [connections, proof, service, prices]) polling.now();
   document.title = `${shown.user ?? "Monitor"} · Tallywire`;
 }
 

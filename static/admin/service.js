@@ -198,7 +198,7 @@ export class Service {
       ? { title: "Resume the ledger?", words: "Changes are taken again, from everybody.", yes: "Resume" }
       : {
         title: "Pause the ledger?",
-        words: "Every change is refused until it is resumed: deposits, withdrawals, transfers, new holds. Reads go on.",
+        words: "Every change is refused until it is resumed: deposits, withdrawals, transfers, new holds, trades. Reads go on; options still end in time.",
         yes: "Pause",
       });
     if (!sure) return;

@@ -4,6 +4,7 @@ import { grouped } from "../parts/amounts.js";
 import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
+import { assetsOf } from "../parts/trade-words.js";
 import { clockTime, counted, isIncome, movement, words } from "../parts/wording.js";
 import { TallywireClient } from "../tallywire-client.js";
 import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, wordsSought } from "./entries.js";
@@ -17,19 +18,32 @@ const KEPT = 4000;
 const REFILL_AFTER_MS = 300;
 
 /**
+ * Where, how much and what was left: of a change, or of what changed nothing. An option that loses
+ * has cost its stake before.
+ * @param {Entry} entry
+ * @returns {[where: string, amount: string, after: string]}
+ */
+function cellsOf({ update: { trade, control }, change }) {
+  if (change) return [`${change.book} ${change.asset}`, movement(change), grouped(change.balance)];
+  if (control) return [control.book, control.mode, ""];
+  if (trade?.kind !== "option") return ["", "", ""];
+  const [, quote] = assetsOf(trade.pair);
+  return [`${trade.book} ${quote}`, trade.outcome === "lose" ? `lost ${grouped(trade.stake)}` : "", ""];
+}
+
+/**
  * Writes an entry into a row; the cells are those of the template, in their order.
  * @param {HTMLElement} row
  * @param {Entry} entry
  */
-function fill(row, { update, change }) {
+function fill(row, entry) {
+  const { update, change } = entry;
   const texts = [
     String(update.position),
     clockTime(update.timestamp),
     update.user_id ?? "nobody",
     words(update.change_type),
-    change ? `${change.book} ${change.asset}` : "",
-    change ? movement(change) : "",
-    change ? grouped(change.balance) : "",
+    ...cellsOf(entry),
     update.actor ?? "",
   ];
   texts.forEach((text, index) => write(/** @type {Element} */ (row.children[index]), text));

@@ -7,6 +7,8 @@ import { disconnect } from "./connections.js";
 import { History } from "./history.js";
 import { Holds } from "./holds.js";
 import { Operations } from "./operations.js";
+import { Trades } from "./trades.js";
+import { TradingControl } from "./trading-control.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./entries.js").Update} Update */
@@ -21,6 +23,8 @@ export class UserPage {
     this.settings = new AccountSettings();
     this.accounts = new Accounts((account) => this.settings.open(account));
     this.holds = new Holds();
+    this.trades = new Trades();
+    this.control = new TradingControl();
     this.history = new History(open);
     this.operations = new Operations();
     element("user-disconnect").addEventListener("click", () => {
@@ -55,7 +59,9 @@ export class UserPage {
     if (!this.#session) return;
     write(element("user-title"), this.#user);
     show(element("user-disconnected"), false);
-    for (const panel of [this.accounts, this.holds, this.history, this.operations]) {
+    for (const panel of [
+      this.accounts, this.holds, this.trades, this.control, this.history, this.operations,
+    ]) {
       panel.follow(this.#session, this.#user);
     }
   }
@@ -64,6 +70,8 @@ export class UserPage {
     if (!this.#user) return;
     this.accounts.read();
     this.holds.read();
+    this.trades.read();
+    this.control.read();
     this.history.read();
   }
 
@@ -71,6 +79,8 @@ export class UserPage {
   #changed(update) {
     this.accounts.changed(update);
     if (update.hold?.user_id === this.#user) this.holds.changed(update.hold);
+    if (update.trade?.user_id === this.#user) this.trades.changed(update.trade);
+    if (update.control) this.control.changed(update.control);
     this.history.changed();
   }
 }

@@ -43,12 +43,24 @@ class Ledger:
         """A token of that role."""
         return await self._server.dev_token(user, role)
 
-    async def deposit(self, user: str, amount: str) -> int:
-        """Deposit USDT into `main`; the result is its position."""
-        body = {"user_id": user, "asset": "USDT", "amount": amount}
+    async def deposit(self, user: str, amount: str, book: str = "main") -> int:
+        """Deposit USDT into `book`; the result is its position."""
+        body = {"user_id": user, "asset": "USDT", "amount": amount, "book": book}
         answer = await self._http.post("/v1/deposits", json=body)
         position: int = answer.raise_for_status().json()["position"]
         return position
+
+    async def trade(self, user: str, path: str, **body: Any) -> dict[str, Any]:
+        """Ask for a trade as `user`; the result is the TRADE."""
+        headers = {"Authorization": f"Bearer {await self.token(user, 'user')}"}
+        answer = await self._http.post(path, json=body, headers=headers)
+        trade: dict[str, Any] = answer.raise_for_status().json()["trade"]
+        return trade
+
+    async def set_control(self, user: str, mode: str) -> None:
+        """Set the trading control of `user` in `demo`."""
+        path = f"/v1/admin/trading-controls/{user}"
+        (await self._http.put(path, json={"mode": mode})).raise_for_status()
 
     async def hold(self, user: str, amount: str) -> str:
         """Hold USDT of `user` in `main`; the result is the hold's id."""

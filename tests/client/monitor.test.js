@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { settingsToSend } from "../../static/admin/account-settings.js";
-import { entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, spelt, wordsSought } from "../../static/admin/entries.js";
+import { besidesWords, entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, spelt, wordsSought } from "../../static/admin/entries.js";
 import { requestOf } from "../../static/admin/operations.js";
+import { ageWords } from "../../static/admin/prices.js";
 import { isOfAll, outcomeWords, scopeWords, valueWords } from "../../static/admin/proof.js";
 import { Rates } from "../../static/admin/rates.js";
 import { checksInWords, webhookWords } from "../../static/admin/service.js";
@@ -61,6 +62,36 @@ test("a filter lets pass what the server's lets pass", () => {
   assert(empty);
   assert(passes(empty, { user_id: "alice" }));
   assert(!passes(empty, { asset: "USDT" }));
+});
+
+test("an option that loses, and a control, are filtered and found by what they are about", () => {
+  const lost = { kind: "option", id: "7", book: "demo", pair: "BTC-USDT", direction: "up", status: "settled",
+    stake: "10.000000", outcome: "lose", forced: true, open_price: "65000.00", settle_price: "64999.00",
+    price_source: "simulated" };
+  const [loss] = entriesOf(update({ changes: [], trade: /** @type {any} */ (lost) }));
+  const [control] = entriesOf(update({ changes: [], control: { mode: "win", book: "demo" } }));
+  assert(loss && control);
+  assert(passes(loss, { book: "demo", asset: "USDT", min_amount: "0" }));
+  assert(passes(control, { book: "demo" }));
+  for (const [entry, filter] of /** @type {const} */ ([
+    [loss, { book: "main" }], [loss, { asset: "BTC" }], [loss, { min_amount: "1" }], [control, { asset: "USDT" }],
+  ])) assert(!passes(entry, filter));
+  assert.equal(besidesWords(loss.update), "BTC-USDT up, 10.000000 USDT, lost 10.000000 USDT, decided by a superadmin");
+  assert(hasWords(loss, wordsSought("btc-usdt superadmin simulated 64,999")));
+  assert(hasWords(control, wordsSought("demo win")));
+  assert.equal(besidesWords(update()), "");
+});
+
+test("how old a price is, and when that refuses trades", () => {
+  const pair = /** @type {any} */ ({ pair: "BTC-USDT", stale_after_s: 15 });
+  const now = Date.parse("2026-11-21T10:00:00.000000Z");
+  const aged = (/** @type {number} */ seconds) => ageWords(pair, {
+    pair: "BTC-USDT", price: "1.00", source: "pushed", time: new Date(now - seconds * 1000).toISOString(),
+  }, now);
+  assert.deepEqual(aged(15), { text: "15 s", tone: "good" });
+  assert.deepEqual(aged(-2), { text: "0 s", tone: "good" }); // the clocks differ
+  assert.deepEqual(aged(600), { text: "10 min, stale after 15 s: trades are refused", tone: "bad" });
+  assert.equal(ageWords(pair, undefined, now).text, "none yet: trades are refused");
 });
 
 test("conditions may be typed as they are read", () => {
