@@ -14,6 +14,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -59,6 +60,21 @@ UPDATE_FIELDS = (
     "effective_at",
     "timestamp",
     "changes",
+)
+PRICE_FIELDS = ("pair", "price", "source", "time")
+TRADE_FIELDS = ("id", "kind", "user_id", "book", "pair", "status", "price_source")
+SPOT_FIELDS = ("side", "price", "base_amount", "quote_amount", "fee")
+OPTION_FIELDS = (
+    "direction",
+    "stake",
+    "duration_s",
+    "payout_rate",
+    "opens_at",
+    "expires_at",
+    "open_price",
+    "settle_price",
+    "outcome",
+    "forced",
 )
 ADMIN_FIELDS = ("internal", "actor", "actor_role", "idempotency_key")
 COUNTED_TYPES = frozenset(
@@ -245,6 +261,40 @@ def check_update(update: Json) -> None:
     assert isinstance(update["metadata"], dict)
 
 
+def check_trade(trade: Json, user_id: str | None) -> None:
+    """A TRADE that holds together in itself, and was not decided outside `demo`."""
+    kind = trade["kind"]
+    fields = TRADE_FIELDS + {"spot": SPOT_FIELDS, "option": OPTION_FIELDS}[kind]
+    missing = [field for field in fields if field not in trade]
+    assert not missing, f"TRADE {trade.get('id')}: no {missing}"
+    assert _UUID7.fullmatch(trade["id"]) and trade["user_id"] == user_id
+    assert trade["price_source"] in ("simulated", "pushed")
+    if kind == "spot":
+        assert trade["status"] == "filled" and trade["side"] in ("buy", "sell")
+        return
+    assert trade["direction"] in ("up", "down")
+    assert lasted(trade) == timedelta(seconds=trade["duration_s"])
+    ends = ("win", "lose", "tie") if trade["status"] == "settled" else (None,)
+    assert trade["status"] in ("open", "settled", "refunded")
+    assert trade["outcome"] in ends, trade
+    assert (trade["settle_price"] is None) == (trade["status"] != "settled"), trade
+    assert trade["forced"] is False or (trade["forced"] is True and trade["book"] == "demo"), trade
+
+
+def lasted(trade: Json) -> timedelta:
+    """How long an option is to be open."""
+    return datetime.fromisoformat(trade["expires_at"]) - datetime.fromisoformat(trade["opens_at"])
+
+
+def check_price(price: Json) -> None:
+    """A PRICE that says where it comes from."""
+    missing = [field for field in PRICE_FIELDS if field not in price]
+    assert not missing, f"PRICE {price.get('pair')}: no {missing}"
+    assert _AMOUNT.fullmatch(price["price"]) and not price["price"].startswith("-"), price
+    assert price["source"] in ("simulated", "pushed")
+    assert _TIME.fullmatch(price["time"]), price
+
+
 def update_of(message: Mapping[str, Any]) -> Json:
     """The user's UPDATE inside a message or an admin UPDATE, to compare one with another."""
     # A hold is not shown to all alike.
@@ -278,6 +328,10 @@ class Screen:
         self.cursor: int | None = None
         self.updates: list[Json] = []
         self.holds: dict[str, Json] = {}
+        self.trades: dict[str, Json] = {}
+        self.control: Json | None = None
+        self.prices: dict[str, Json] = {}
+        self.ticks: Counter[str] = Counter()
         self.monitored: list[Json] = []
         self.ranges: list[tuple[int, int]] = []
         self.latest: list[Json] = []
@@ -486,6 +540,7 @@ class Screen:
             # A restored journal may be shorter than what was seen of the one before.
             self.updates = [u for u in self.updates if u["position"] <= message["position"]]
         self.accounts.replace(self.user_id, (b for part in parts for b in part["balances"]))
+        self.control = message["control"]
         self.init = message
         self.inits.append(message)
         self._init_done("balances", message)
@@ -537,14 +592,27 @@ class Screen:
         self.updates.append(update_of(message))
         if "hold" in message:
             self.holds[message["hold"]["id"]] = message["hold"]
+        if "trade" in message:
+            self._follow_trade(message["trade"])
         if "monitor" in self.streams:
             self._seen_own.append(update_of(message))
         else:
             self._move_to(message["position"])
 
+    def _follow_trade(self, trade: Json) -> None:
+        check_trade(trade, self.user_id)
+        known = self.trades.get(trade["id"])
+        assert known is None or known["status"] == "open" or known == trade, (
+            f"{trade} after {known}"
+        )
+        self.trades[trade["id"]] = trade
+
     def _receive_trading_control_update(self, message: Json) -> None:
         self._check_place(message)
         assert message["user_id"] == self.user_id
+        assert _TIME.fullmatch(message["timestamp"])
+        assert message["mode"] in ("win", "normal", "lose")
+        self.control = {"mode": message["mode"], "book": message["book"]}
         self.others.append(message)
         if "monitor" not in self.streams:
             self._move_to(message["position"])
@@ -614,6 +682,18 @@ class Screen:
         assert message["epoch"] == self.epoch
         assert message["from"] == self.cursor, f"a range from {message['from']} at {self.cursor}"
         assert message["to"] > message["from"], "an empty range"
+
+    def _receive_prices(self, message: Json) -> None:
+        assert "prices" in self.streams
+        assert not self._inits_due and self.cursor is not None, "prices before the inits"
+        pairs = [price["pair"] for price in message["prices"]]
+        assert len(set(pairs)) == len(pairs), f"a pair twice in one message: {pairs}"
+        for price in message["prices"]:
+            check_price(price)
+            known = self.prices.get(price["pair"])
+            assert known is None or price["time"] >= known["time"], f"{price} after {known}"
+            self.prices[price["pair"]] = price
+            self.ticks[price["pair"]] += 1
 
     def _receive_heartbeat(self, message: Json) -> None:
         assert _TIME.fullmatch(message["server_time"])

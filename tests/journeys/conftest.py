@@ -3,6 +3,8 @@ Journeys: a real `tallywire serve`, real clients, nothing but the public contrac
 
   outside     the outside of a server that most tests share, on each database
   go_outside  the same for a server that a test started by itself: `await go_outside(running)`
+  exchange    the outside of a server that tests of trading share, with whoever settles options:
+              in development mode on SQLite, and on PostgreSQL with Redis and a worker of its own
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ import itertools
 import shutil
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from ..services.forks import Forks
 from ..services.postgres import PostgresServer
-from ..services.server import RunningServer, server_environment
+from ..services.redis import RedisServer
+from ..services.server import SECRET, RunningServer, server_environment
+from ..services.worker import RunningWorker
 from .client import Caller, Screen
 from .events import StreamScreen
 
@@ -50,13 +55,22 @@ class Outside:
     def __init__(self, server: RunningServer, http: httpx.AsyncClient) -> None:
         self.server = server
         self.http = http
+        self._tokens: dict[tuple[str, str], str] = {}
         self.auditor = self.caller("audit", "auditor")
         self.admin = self.caller("ada", "admin")
         self.root = self.caller("root", "superadmin")
 
+    def token(self, user_id: str, role: str = "user") -> str:
+        """A token for `user_id`; in development mode the server makes it."""
+        if self.server.secret is not None:
+            return self.server.token(user_id, role)
+        body = {"user_id": user_id, "role": role}
+        answer = httpx.post(f"{self.server.base_url}/dev/token", json=body, verify=_TLS)
+        return str(answer.raise_for_status().json()["token"])
+
     def caller(self, user_id: str, role: str = "user") -> Caller:
         """`user_id`'s HTTP side."""
-        return Caller(self.http, self.server.token(user_id, role), user_id)
+        return Caller(self.http, self.token(user_id, role), user_id)
 
     @asynccontextmanager
     async def admins(self, count: int) -> AsyncIterator[list[Caller]]:
@@ -73,16 +87,16 @@ class Outside:
 
     def screen(self, user_id: str, **options: Any) -> Screen:
         """`user_id`'s screen, not open yet: `async with`."""
-        return Screen(self.server.base_url, self.server.token(user_id), user_id=user_id, **options)
+        return Screen(self.server.base_url, self.token(user_id), user_id=user_id, **options)
 
     def stream(self, user_id: str, role: str = "user", **options: Any) -> StreamScreen:
         """`user_id`'s screen over server-sent events, not open yet."""
-        token = self.server.token(user_id, role)
+        token = self.token(user_id, role)
         return StreamScreen(self.server.base_url, token, user_id=user_id, **options)
 
     def monitor(self, **options: Any) -> Screen:
         """An administrator's monitor, not open yet."""
-        token = self.server.token("ada", "admin")
+        token = self.token("ada", "admin")
         options.setdefault("streams", ("monitor",))
         return Screen(self.server.base_url, token, user_id="ada", **options)
 
@@ -143,6 +157,43 @@ def shared_server(
         yield running
 
 
+@contextmanager
+def _workplace(folder: Path, postgres: PostgresServer, template: str) -> Iterator[dict[str, str]]:
+    """The services of a server and its worker on PostgreSQL, as environment variables."""
+    redis = RedisServer(folder)
+    name = postgres.create_database(template)
+    try:
+        redis.start()
+        yield {"DATABASE_URL": postgres.url(name), "REDIS_URL": redis.url}
+    finally:
+        redis.stop()
+        postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def exchange_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, forks: Forks
+) -> Iterator[RunningServer]:
+    """The server of `exchange`, which settles options or has a worker that does."""
+    folder = tmp_path_factory.mktemp("exchange")
+    with ExitStack() as stack:
+        env, secret = dict(FAST), None
+        url = f"sqlite+aiosqlite:///{folder}/tallywire.db"
+        if request.param == "postgresql":
+            postgres: PostgresServer = request.getfixturevalue("postgres_server")
+            template: str = request.getfixturevalue("_postgres_template")
+            env |= stack.enter_context(_workplace(folder, postgres, template))
+            url, secret = env["DATABASE_URL"], SECRET
+        environment = server_environment(url, secret=secret, env=env)
+        running = RunningServer(folder, environment, secret=secret, forks=forks)
+        stack.callback(running.discard)
+        asyncio.run(running.start())
+        if request.param == "postgresql":
+            worker = asyncio.run(RunningWorker.start(folder, environment, forks))
+            stack.callback(worker.discard)
+        yield running
+
+
 @pytest.fixture
 async def go_outside() -> AsyncIterator[Callable[[RunningServer], Awaitable[Outside]]]:
     """`await go_outside(running)`: the outside of a server that the test started."""
@@ -166,3 +217,16 @@ async def outside(
     seen = len(shared_server.log_text())
     yield await go_outside(shared_server)
     request.node.add_report_section("call", "server", shared_server.log_text()[seen:])
+
+
+@pytest.fixture
+async def exchange(
+    request: pytest.FixtureRequest,
+    exchange_server: RunningServer,
+    go_outside: Callable[[RunningServer], Awaitable[Outside]],
+) -> AsyncIterator[Outside]:
+    """The outside of the server of trading; what it logged meanwhile comes with a failure."""
+    assert exchange_server.exit_code is None, "the exchange has ended"
+    seen = len(exchange_server.log_text())
+    yield await go_outside(exchange_server)
+    request.node.add_report_section("call", "exchange", exchange_server.log_text()[seen:])

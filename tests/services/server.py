@@ -85,6 +85,11 @@ class RunningServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def database_url(self) -> str:
+        """The address of its database."""
+        return self._environment["DATABASE_URL"]
+
+    @property
     def ws_url(self) -> str:
         """The address of the WebSocket."""
         return f"ws://127.0.0.1:{self.port}/ws"
