@@ -8,6 +8,7 @@ had an INSERT, UPDATE or DELETE tag) can be met with a `CommitFault`.
     async with PostgresProxy(postgres_server.port) as proxy:
         running = await server(database_url=proxy.url(postgres_url))
         struck = proxy.at_next_commit(CommitFault.CUT_AFTER)
+        struck = proxy.at_next_commit(CommitFault.CUT_AFTER, naming=b"deposit")
         answer = asyncio.create_task(client.post("/v1/deposits", ...))
         await struck.wait()                    # the COMMIT reached PostgreSQL, nobody knows
         ...
@@ -57,6 +58,7 @@ class PostgresProxy:
         self._open.set()
         self._hold: asyncio.Event | None = None
         self._fault: tuple[CommitFault, asyncio.Event] | None = None
+        self._naming = b""
         self._listener: asyncio.Server | None = None
 
     @property
@@ -77,10 +79,14 @@ class PostgresProxy:
         account, at, _ = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{self.port}"))
 
-    def at_next_commit(self, fault: CommitFault) -> asyncio.Event:
-        """Arm `fault`, for one COMMIT; the event is set once it has struck."""
+    def at_next_commit(self, fault: CommitFault, *, naming: bytes = b"") -> asyncio.Event:
+        """
+        Arm `fault`, for one COMMIT; the event is set once it has struck.
+
+        naming: only of a transaction in which these bytes were sent from now on.
+        """
         struck = asyncio.Event()
-        self._fault = (fault, struck)
+        self._fault, self._naming = (fault, struck), naming
         return struck
 
     def hold_next_commit(self) -> asyncio.Event:
@@ -173,6 +179,7 @@ class _Link:
         self._from_client, self._to_client = client
         self._from_upstream, self._to_upstream = upstream
         self._wrote = False
+        self._named = False
         self._losing_answer: tuple[CommitFault, asyncio.Event] | None = None
         self._silent = False
 
@@ -205,11 +212,14 @@ class _Link:
         while True:
             message = await _message(self._from_client)
             await self._proxy._gate()
+            if self._proxy._naming and self._proxy._naming in message:
+                self._named = True
             if message[:1] == b"Q" and _COMMIT.match(message, 5):
                 self._proxy.commits += 1
                 if self._wrote:
                     await self._proxy._hold_commit()
-                if self._wrote and (fault := self._proxy._take_fault()):
+                named = self._named or not self._proxy._naming
+                if self._wrote and named and (fault := self._proxy._take_fault()):
                     if fault[0] is CommitFault.CUT_BEFORE:
                         fault[1].set()
                         return
@@ -240,7 +250,7 @@ class _Link:
             if message[:1] == b"C":
                 tag = message[5:]
                 if tag.startswith((b"COMMIT", b"ROLLBACK", b"BEGIN")):
-                    self._wrote = False
+                    self._wrote = self._named = False
                 elif _WRITE_TAG.match(tag):
                     self._wrote = True
                 if tag.startswith(b"COMMIT") and self._losing_answer is not None:
