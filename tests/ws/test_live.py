@@ -306,23 +306,23 @@ async def test_the_control_of_an_init_is_as_of_its_position() -> None:
         set_control(world, "win")
         world.commit("alice")
         # Set while the inits are read: told live, since it is of a later position.
-        world.journal.after["snapshot"] = lambda: late(world, "snapshot")
+        world.journal.after["snapshot"] = lambda: late(world, "snapshot", "lose")
         alice = await world.joined()
-        world.journal.after["monitor_totals"] = lambda: late(world, "monitor_totals")
+        world.journal.after["monitor_totals"] = lambda: late(world, "monitor_totals", "normal")
         both = await world.joined("auditor:alice", streams=BOTH)
         world.commit("alice", type="repair")
-        set_control(world, "normal")
+        set_control(world, "win")
         await settle()
-        for screen, modes in ((alice, ["win", "lose"]), (both, ["lose", "lose"])):
+        for screen, modes in ((alice, ["win", "normal"]), (both, ["lose", "normal"])):
             inits = screen.of("user_balance_init")
             assert [(m["reason"], m["control"]["mode"]) for m in inits] == [
                 ("connect", modes[0]),
                 ("repair", modes[1]),
             ]
-            assert screen.of("trading_control_update")[-1]["mode"] == "normal"
+            assert screen.of("trading_control_update")[-1]["mode"] == "win"
         resumed = await world.joined(resume={"epoch": "epoch-1", "position": 3})
         (repair,) = resumed.of("user_balance_init")
-        assert (repair["reason"], repair["control"]) == ("repair", {"mode": "lose", "book": "demo"})
+        assert (repair["reason"], repair["control"]["mode"]) == ("repair", "normal")
         bob = await world.joined("user:bob")
         assert bob.messages[0]["control"] is None
 
@@ -332,10 +332,10 @@ def set_control(world: World, mode: str) -> None:
     world.commit("alice", type="trading_control", control=control)
 
 
-def late(world: World, read: str) -> None:
+def late(world: World, read: str, mode: str) -> None:
     """Set a control once, behind `read`."""
     del world.journal.after[read]
-    set_control(world, "lose")
+    set_control(world, mode)
 
 
 @in_virtual_time
