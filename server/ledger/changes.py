@@ -31,6 +31,7 @@ from .intents import (
     Post,
     RepairAccount,
     RepairSystemAccount,
+    RepairTrading,
     Reverse,
     SetBalance,
 )
@@ -320,6 +321,11 @@ def repair_system_account(
     _, of_asset = place(catalog, kind, key.book, key.asset)
     intent = RepairSystemAccount(key, position, balance)
     return make_change(kind, (of_asset,), intent, details, None)
+
+
+def repair_trading(kind: TransactionType, intent: RepairTrading, *, details: Details) -> Change:
+    """The repair of trades, exposures and a control from the journal."""
+    return make_change(kind, (), intent, details, None)
 
 
 def adoption(catalog: Catalog, key: AccountKey, amount: int, mirror: str) -> Change:

@@ -51,7 +51,7 @@ from .journal_lines import (
 from .money import LARGEST
 from .opening import upgrade_database
 from .proof.entry_walk import Cause, EntryWalk
-from .proof.journal_pages import read_originals
+from .proof.journal_pages import read_around, read_originals
 from .proof.journal_walk import JournalWalk
 from .proof.queries import Statements, rows
 from .proof.stored import StoredEntry, StoredSeal
@@ -271,7 +271,7 @@ class _Load:
         counted = ("seals", "transactions", "postings", "audit", "revocations", "prices")
         self._lines.close(end, {name: self._counts[name] for name in counted})
         await self._forget_known()
-        await self._trading.write_tickers()
+        await self._trading.finish()
         imported = Imported(header.position, header.seal, str(uuid4()))
         await self._connection.execute(
             text(
@@ -408,6 +408,7 @@ class _Load:
         await self._write(chunk)
         records = [transaction.record() for transaction in chunk.transactions()]
         originals = await read_originals(self._connection, self._statements, records)
+        around = await read_around(self._connection, self._statements, records)
         for number, line in chunk.lines:
             if isinstance(line, Seal):
                 self._walk.add_seals(
@@ -418,14 +419,16 @@ class _Load:
             entries = self._entries(line)
             accounts = {known.id: known.key for known, _ in entries}
             stored = [entry for _, entry in entries]
-            self._refuse_if(number, self._walk.transaction(record, stored, accounts, originals))
+            found = self._walk.transaction(record, stored, accounts, originals, around)
+            self._refuse_if(number, found)
             original = originals.get(line.reverses or "")
             undone = None if original is None else original.type
             metadata = line.metadata if undone else None
-            cause = Cause.stored(line.id, line.type, line.hold, undone, metadata)
+            cause = Cause.stored(line.id, line.type, line.hold, undone, metadata, line.trade)
             for known, entry in entries:
                 self._replay(number, known, entry, cause)
         await self._write_holds(chunk)
+        await self._trading.write_rows(chunk.transactions())
 
     def _replay(self, number: int, known: _Known, entry: StoredEntry, cause: Cause) -> None:
         """One entry against the ones before it."""

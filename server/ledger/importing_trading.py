@@ -1,8 +1,8 @@
-"""What an import makes of pairs and prices: checked as they come, and their tickers anew."""
+"""What an import makes of trading: prices as they come; trades, controls and the rest anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import insert
@@ -12,10 +12,15 @@ from . import schema
 from .catalog import Asset, Catalog
 from .errors import InvalidRequest
 from .invariants import Discrepancy
-from .journal_lines import Price
+from .journal_lines import Price, Transaction
 from .money import LARGEST_SCALE
 from .proof.prices import PriceWalk, StoredPrice
+from .proof.trades import CONTROL, moments
 from .trading.pairs import Pair, assets_of
+from .trading.price_rows import PriceRows
+from .trading.rebuilding import Rebuilding
+from .trading.trade_rows import TradeRows
+from .trading.trades import DEMO_BOOK
 
 
 class TradingLoad:
@@ -24,6 +29,9 @@ class TradingLoad:
     def __init__(self, connection: AsyncConnection, catalog: Catalog) -> None:
         self._connection = connection
         self._prices = PriceWalk(catalog)
+        self._rebuilding = Rebuilding(connection, catalog)
+        self._rows = TradeRows(connection.dialect.name)
+        self._traded_at: dict[str, str] = {}
 
     def price(self, line: Price) -> Iterator[Discrepancy]:
         """What is wrong with the next price."""
@@ -36,12 +44,31 @@ class TradingLoad:
         values = [msgspec.structs.asdict(line) for line in lines]
         await self._connection.execute(insert(schema.prices), values)
 
-    async def write_tickers(self) -> None:
-        """The tickers as the newest prices make them."""
-        await self._connection.execute(schema.tickers.delete())
-        tickers = [price._asdict() for price in self._prices.newest.values()]
-        if tickers:
-            await self._connection.execute(insert(schema.tickers), tickers)
+    async def write_rows(self, transactions: Iterable[Transaction]) -> None:
+        """The rows of trades and controls as these transactions, which are written, leave them."""
+        trades: dict[str, None] = {}
+        users: dict[str, None] = {}
+        for line in transactions:
+            if line.trade is not None:
+                trades[line.trade] = None
+                for pair, moment in moments(line.record(), traded_at=True):
+                    self._traded_at[pair] = max(moment, self._traded_at.get(pair, ""))
+            elif line.type == CONTROL and line.subject is not None:
+                users[line.subject] = None
+        await self._rebuilding.trades(list(trades))
+        if users:
+            controls = [(DEMO_BOOK, user) for user in users]
+            await self._rows.lock_controls(self._connection, controls)
+            await self._rebuilding.controls(list(users))
+
+    async def finish(self) -> None:
+        """The exposures of what is open, and the tickers."""
+        await self._rebuilding.all_exposures()
+        pairs = sorted({*self._prices.newest, *self._traded_at})
+        rows = PriceRows(self._connection.dialect.name)
+        await rows.lock(self._connection, pairs)
+        for pair in pairs:
+            await rows.restore(self._connection, pair, self._traded_at.get(pair))
 
 
 def read_pairs(

@@ -232,6 +232,25 @@ class RepairSystemAccount(_OneAccount, frozen=True, tag=True):
 
 
 HoldIntent = PlaceHold | ConfirmHold | EndHold
+
+
+class RepairTrading(Struct, frozen=True, tag=True):
+    """
+    Make what trading keeps say again what the journal says: these `trades`, by id; the exposures of
+    `places`, by book and pair, those of all these trades among them; and the user's control.
+    """
+
+    user: str | None
+    trades: tuple[str, ...] = ()
+    places: tuple[tuple[str, str], ...] = ()
+    control: bool = False
+
+    @property
+    def account_keys(self) -> tuple[AccountKey, ...]:
+        """It touches no account."""
+        return ()
+
+
 TradeIntent = SpotOrder | OpenOption | SettleOption | ForceOption
 Intent = (
     Post
@@ -245,4 +264,5 @@ Intent = (
     | RepairAccount
     | MeetMirrors
     | RepairSystemAccount
+    | RepairTrading
 )

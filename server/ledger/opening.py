@@ -115,6 +115,7 @@ async def open_ledger_in(
         mirror_sync,
         mirrors,
         Proof(
+            database,
             Verifier(database, journal, reader, mirrors, types),
             Verifications(database, clock, new_id),
             leases,

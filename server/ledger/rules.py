@@ -49,6 +49,7 @@ from .intents import (
     Post,
     RepairAccount,
     RepairSystemAccount,
+    RepairTrading,
     Reverse,
     SetBalance,
     SetControl,
@@ -148,6 +149,8 @@ def decide(
         return _repair(change, transaction_id, accounts[intent.key], catalog)
     if isinstance(intent, RepairSystemAccount):
         return Decision(change, transaction_id, (), (Leg(intent.key, 0),))
+    if isinstance(intent, RepairTrading):
+        return Decision(change, transaction_id, (), (), subject=intent.user)
     return _settings(change, transaction_id, intent, state, catalog)
 
 

@@ -156,6 +156,7 @@ trades = Table(
     Column("status", _text, nullable=False),
     Column("expires_at", _text),
     Column("client_order_id", _text),
+    Column("payout", BigInteger),
     Column("forced", Integer, nullable=False),
     Column("told", _text, nullable=False),
     CheckConstraint("kind IN ('spot', 'option')", name="trade_kind_known"),

@@ -12,7 +12,14 @@ from . import objects
 from .accounts import Account, AccountKey
 from .catalog import Catalog
 from .holds import Hold
-from .intents import ChangeAccount, ForceOption, OpenAccount, Reverse, SetControl
+from .intents import (
+    ChangeAccount,
+    ForceOption,
+    OpenAccount,
+    RepairTrading,
+    Reverse,
+    SetControl,
+)
 from .money import format_amount, parse_amount
 from .objects import AccountEntry, Balance, DatedBalance
 from .rules import Decision, Entry
@@ -219,6 +226,8 @@ def audit_view(decision: Decision, created_at: str, catalog: Catalog) -> dict[st
     if isinstance(intent, SetControl):
         target = f"{intent.book}/{intent.user}"
         details["mode"] = intent.mode
+    if isinstance(intent, RepairTrading):
+        target = intent.user or ", ".join("/".join(place) for place in intent.places)
     if isinstance(intent, ForceOption):
         target = intent.option_id
         details["outcome"] = intent.outcome

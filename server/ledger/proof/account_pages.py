@@ -32,6 +32,7 @@ from .holds import HoldJournal, StoredHold, check_hold, check_open_holds, never_
 from .journal_pages import JournalPages
 from .queries import Selection, Statements, rows
 from .stored import StoredAccount, StoredEntry, misfit
+from .trading_pages import TradingPages, TradingRepairs
 
 ENTRIES_PER_PAGE = 500
 ACCOUNTS_PER_PAGE = 500
@@ -41,7 +42,7 @@ _SMALLEST = -(2**63)
 _WIDTH = len(StoredState._fields)
 
 
-class Repairs(Protocol):
+class Repairs(TradingRepairs, Protocol):
     """Makes copies say again what the journal says."""
 
     async def account(self, key: AccountKey, found: Sequence[Discrepancy]) -> bool:
@@ -89,6 +90,7 @@ class AccountPages:
         types: TransactionTypes,
         journal: JournalPages,
         mirrors: MirrorCheck,
+        trading: TradingPages,
         findings: Findings,
         repairs: Repairs | None,
     ) -> None:
@@ -99,6 +101,7 @@ class AccountPages:
         self._types = types
         self._journal = journal
         self._mirrors = mirrors
+        self._trading = trading
         self._unreadable: set[str] = set()
         self._findings = findings
         self._repairs = repairs
@@ -205,8 +208,9 @@ class AccountPages:
         self, first: int, last: int, measures: Mapping[int, Measure], copies: dict[int, Copies]
     ) -> set[int]:
         """
-        The entries of the accounts with ids `first` to `last`, all of users, by account, and the
-        holds that they placed; the result is the ids of those whose entries are wrong.
+        The entries of the accounts with ids `first` to `last`, all of users, by account, the holds
+        that they placed and the trades that they opened; the result is the ids of those whose
+        entries are wrong.
         """
         statements, faulty = self._statements, set()
         walked, walk = None, None
@@ -232,6 +236,7 @@ class AccountPages:
                     for row in await rows(connection, statements.causes, positions=positions)
                 }
             placed: list[str] = []
+            opened: list[tuple[str, AccountKey]] = []
             for entry in page:
                 if entry.account_id != walked:
                     walked, measure = entry.account_id, measures.get(entry.account_id)
@@ -242,7 +247,10 @@ class AccountPages:
                     faulty.add(entry.account_id)
                 if cause is not None and cause.hold == cause.id:
                     placed.append(cause.id)
+                if cause is not None and cause.trade == cause.id and entry.account_id in copies:
+                    opened.append((cause.id, copies[entry.account_id].key))
             await self._check_holds(placed, measures, copies)
+            await self._trading.opened(opened)
             full = len(page) == ENTRIES_PER_PAGE
             if full:
                 cursor = (page[-1].account_id, page[-1].position)

@@ -35,7 +35,7 @@ class _Forced(Struct):
 class Cause(NamedTuple):
     """
     The transaction of an entry: its id and type, the hold that it belongs to, the type of the
-    transaction that it reverses, and whether it was forced past the floor.
+    transaction that it reverses, whether it was forced past the floor, and its trade.
     """
 
     id: str
@@ -43,17 +43,24 @@ class Cause(NamedTuple):
     hold: str | None = None
     undone: str | None = None
     forced: bool = False
+    trade: str | None = None
 
     @classmethod
     def stored(
-        cls, id_: str, kind: str, hold: str | None, undone: str | None, metadata: str | None
+        cls,
+        id_: str,
+        kind: str,
+        hold: str | None,
+        undone: str | None,
+        metadata: str | None,
+        trade: str | None,
     ) -> Cause:
         """The cause by its row; metadata: a reversal's, where it says whether it was forced."""
         forced = False
         if metadata is not None:
             with suppress(msgspec.DecodeError, TypeError):
                 forced = msgspec.json.decode(metadata, type=_Forced).forced
-        return cls(id_, kind, hold, undone, forced)
+        return cls(id_, kind, hold, undone, forced, trade)
 
 
 class EntryWalk:

@@ -12,10 +12,12 @@ from ..catalog import Catalog
 from ..database import Database
 from ..digest import GENESIS
 from ..report import Findings
+from ..trading.price_rows import PriceRows
 from ..transaction_types import TransactionTypes
 from .journal_walk import Ends, JournalWalk, LoggedSeal, Original, Record, check_ends
 from .queries import TRANSACTION_COLUMNS, Statements, rows
 from .stored import StoredEntry, StoredSeal
+from .trades import Around, Opening, moments
 
 TRANSACTIONS_PER_PAGE = 250
 BYTES_PER_PAGE = 1 << 20
@@ -55,15 +57,15 @@ class JournalPages:
         while after < self.head:
             after = await self._page(walk, after, findings)
 
-    async def is_sound(self, account: str, last_entry: int) -> bool:
+    async def is_sound(self, name: str, newest: int) -> bool:
         """
-        Whether the journal has no fault that can have to do with the account of that name, whose
-        `last_entry` is at that position (0 where any fault has); walks it if need be.
+        Whether the journal has no fault that can have to do with that account, trade or subject,
+        whose newest transaction is at that position (0 where any fault has); walks it if need be.
         """
         if self._walk is None:
             await self.walk(Findings(None))
         assert self._walk is not None
-        return self._walk.is_sound(account, last_entry)
+        return self._walk.is_sound(name, newest)
 
     async def contents_are_sound(self, account_id: int) -> bool:
         """Whether every transaction that has an entry of the account has its content hash."""
@@ -88,10 +90,11 @@ class JournalPages:
                 )
                 accounts = await self._accounts(connection, postings)
                 originals = await read_originals(connection, self._statements, records)
+                around = await read_around(connection, self._statements, records)
             legs = _by_position(postings)
             for record in records:
                 at = legs.get(record["position"], [])
-                if any(walk.contents(record, at, accounts, originals)):
+                if any(walk.contents(record, at, accounts, originals, around)):
                     return False
             after = records[-1]["position"]
 
@@ -114,6 +117,7 @@ class JournalPages:
             postings = _entries(await rows(connection, statements.postings, after=after, upto=upto))
             accounts = await self._accounts(connection, postings)
             originals = await read_originals(connection, self._statements, records)
+            around = await read_around(connection, self._statements, records)
             while walk.seals_read_to < upto:
                 seals = await rows(
                     connection,
@@ -128,7 +132,7 @@ class JournalPages:
         legs = _by_position(postings)
         for record in records:
             at = legs.get(record["position"], [])
-            findings.report(walk.transaction(record, at, accounts, originals))
+            findings.report(walk.transaction(record, at, accounts, originals, around))
         findings.advance(len(records))
         return upto
 
@@ -162,6 +166,21 @@ async def read_originals(
     return {
         id_: Original(position, kind, legs[position], first) for id_, position, kind, first in found
     }
+
+
+async def read_around(
+    connection: AsyncConnection, statements: Statements, records: Sequence[Record]
+) -> Around:
+    """What the trades of a page's transactions are held against."""
+    ids = {r["trade"] for r in records if isinstance(r["trade"], str)}
+    if not ids:
+        return Around()
+    found = await rows(connection, statements.openings, ids=statements.set(ids))
+    openings = {id_: Opening(*rest) for id_, *rest in found}
+    wanted = sorted({moment for record in records for moment in moments(record)})
+    dialect = connection.dialect.name
+    prices = await PriceRows(dialect).at_or_before(connection, wanted) if wanted else {}
+    return Around(openings, prices)
 
 
 def ends_of(row: Any) -> Ends:

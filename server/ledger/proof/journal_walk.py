@@ -22,6 +22,7 @@ from ..invariants import Discrepancy, Invariant, numbers, texts
 from ..transaction_types import TransactionTypes
 from .stored import StoredEntry, StoredSeal, misfit
 from .told import check_updates, told_accounts
+from .trades import Around
 
 Record = Mapping[str, Any]
 
@@ -118,7 +119,7 @@ class JournalWalk:
         self._sealed_to = 0
         self._uncovered = False
         self._missing_accounts: set[int] = set()
-        self._sealed_accounts: set[str] = set()
+        self._sealed_names: set[str] = set()
         self._unsound: set[str] = set()
         self._nothing_is_sound = False
         self._last_gap = 0
@@ -131,15 +132,15 @@ class JournalWalk:
             if misfit(seal) is None:
                 self._seals.append(seal)
 
-    def is_sound(self, account: str, last_entry: int) -> bool:
+    def is_sound(self, name: str, newest: int) -> bool:
         """
-        Whether no fault that was found can have to do with the account of that name: none in a
-        transaction, or in a batch, that touches or tells of it, and none missing that may have
-        been its newest, which follows its `last_entry` (a position).
+        Whether no fault that was found can have to do with the account of that name, the trade of
+        that id, or the subject: none in a transaction, or in a batch, that touches or tells of
+        it, and none missing that may have been its newest, which follows `newest` (a position).
         """
         if self._nothing_is_sound or len(self._unsound) > self.MOST_NAMED:
             return False
-        return account not in self._unsound and self._last_gap <= last_entry
+        return name not in self._unsound and self._last_gap <= newest
 
     def transaction(
         self,
@@ -147,17 +148,21 @@ class JournalWalk:
         postings: Sequence[StoredEntry],
         accounts: Mapping[int, AccountKey],
         originals: Mapping[str, Original],
+        around: Around,
     ) -> Iterator[Discrepancy]:
         """
         The next transaction: its row by column, and its postings. accounts: those of its postings
-        that exist, by id; originals: what it reverses, if that exists, by id.
+        that exist, by id; originals: what it reverses, if that exists, by id; around: what its
+        trade is held against.
         """
         position = record["position"]
         names = {accounts[p.account_id].name for p in postings if p.account_id in accounts}
-        found = [*self._place(position), *self.contents(record, postings, accounts, originals)]
+        names |= {str(name) for name in (record["trade"], record["subject"]) if name is not None}
+        contents = self.contents(record, postings, accounts, originals, around)
+        found = [*self._place(position), *contents]
         if found:
             self._distrust(names | told_accounts(record))
-        self._sealed_accounts |= names
+        self._sealed_names |= names
         yield from found
         if isinstance(position, int):
             yield from self._seal(position, record["content_hash"])
@@ -168,6 +173,7 @@ class JournalWalk:
         postings: Sequence[StoredEntry],
         accounts: Mapping[int, AccountKey],
         originals: Mapping[str, Original],
+        around: Around,
     ) -> Iterator[Discrepancy]:
         """What is wrong with a transaction by itself, wherever it stands; see `transaction`."""
         for posting in postings:
@@ -178,7 +184,7 @@ class JournalWalk:
             yield from self._conservation(record["position"], postings, accounts)
             yield from self._content(record, postings, accounts)
             legs = [(accounts[posting.account_id], posting) for posting in postings]
-            yield from check_updates(record, legs, self._catalog)
+            yield from check_updates(record, legs, around, self._catalog)
         if record["reverses"] is not None:
             yield from self._reversal(record, postings, originals.get(record["reverses"]))
 
@@ -300,8 +306,8 @@ class JournalWalk:
             if not self._uncovered:
                 yield texts(Invariant.SEAL, "seal from here on", None, None, position=position)
             self._uncovered = True
-            self._distrust(self._sealed_accounts)
-            self._sealed_accounts = set()
+            self._distrust(self._sealed_names)
+            self._sealed_names = set()
             return
         self._uncovered = False
         self._hash.add(stored_hash)
@@ -328,6 +334,6 @@ class JournalWalk:
             return
         actual = self._hash.hexdigest()
         if actual != seal.seal:
-            self._distrust(self._sealed_accounts)
+            self._distrust(self._sealed_names)
             yield texts(Invariant.SEAL, "seal", seal.seal, actual, position=seal.last)
-        self._sealed_accounts = set()
+        self._sealed_names = set()

@@ -1,4 +1,10 @@
-"""SEQUENCE_GAP: a pair's prices are numbered 1, 2, 3, …, and their stamps increase. Pure."""
+"""
+Prices, and the tickers that follow from them.
+
+Pure. SEQUENCE_GAP: a pair's prices are numbered 1, 2, 3, …, and their stamps increase;
+SNAPSHOT=REPLAY: its ticker says the newest of them, and was read no earlier than anything was
+traded.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +25,16 @@ class StoredPrice(NamedTuple):
     price: int
     source: str
     stamped_at: str
+
+
+class StoredTicker(NamedTuple):
+    """A row of `tickers`, each column None where there is no such row."""
+
+    number: int | None
+    price: int | None
+    source: str | None
+    stamped_at: str | None
+    read_at: str | None
 
 
 class PriceWalk:
@@ -45,6 +61,25 @@ class PriceWalk:
             what = f"stamp of price {price.number} of {pair}, and of the one before"
             yield texts(_GAP, what, price.stamped_at, before.stamped_at)
         self._newest[pair] = price
+
+
+def check_ticker(
+    pair: str, row: StoredTicker, newest: StoredPrice | None, traded_at: str
+) -> Iterator[Discrepancy]:
+    """
+    What a pair's ticker says otherwise than it may. newest: its newest price, None where it has
+    none; traded_at: the latest moment that was traded by, empty where none was.
+    """
+    expected = StoredTicker(0, None, None, None, row.read_at)
+    if newest is not None:
+        expected = StoredTicker(*newest[1:], row.read_at)
+    elif row.number is None:
+        expected = StoredTicker(None, None, None, None, row.read_at)
+    if traded_at and (not isinstance(row.read_at, str) or row.read_at < traded_at):
+        expected = expected._replace(read_at=traded_at)
+    for name, stored, actual in zip(StoredTicker._fields, row, expected, strict=True):
+        if stored != actual:
+            yield texts(_SNAPSHOT, f"ticker of {pair}: {name}", stored, actual)
 
 
 def _after(stamp: object, before: object) -> bool:

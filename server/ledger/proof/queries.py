@@ -91,6 +91,13 @@ class Statements:
             "ids",
             "text",
         )
+        self.openings = self._by_set(
+            "SELECT o.id, o.position, o.encoded, (SELECT min(e.position) FROM transactions e"
+            " WHERE e.trade = o.id AND e.id <> o.id) FROM transactions o"
+            " WHERE o.trade = o.id AND o.id",
+            "ids",
+            "text",
+        )
         self.legs = self._by_set(
             "SELECT position, account_id, amount FROM postings WHERE position", "positions"
         )
@@ -106,7 +113,7 @@ class Statements:
         )
         self.causes = self._by_set(
             "SELECT t.position, t.id, t.type, t.hold, o.type,"
-            " CASE WHEN t.reverses IS NOT NULL THEN t.metadata END"
+            " CASE WHEN t.reverses IS NOT NULL THEN t.metadata END, t.trade"
             " FROM transactions t LEFT JOIN transactions o ON o.id = t.reverses WHERE t.position",
             "positions",
         )

@@ -12,12 +12,16 @@ from collections.abc import Callable, Sequence
 from ... import logs
 from .. import changes
 from ..accounts import AccountKey
+from ..batch import Outcome
 from ..catalog import Catalog
 from ..changes import Change, Details
 from ..committer import Committer
+from ..database import Database
 from ..errors import LedgerError
+from ..intents import RepairTrading
 from ..invariants import Discrepancy
 from ..mirrors.sync import MirrorSync
+from ..trading.price_rows import PriceRows
 from ..transaction_types import TransactionTypes
 
 _log = logs.get_logger(__name__)
@@ -31,8 +35,14 @@ class Repairer:
     """Repairs accounts through the committer, in the name of `actor`."""
 
     def __init__(
-        self, committer: Committer, mirror_sync: MirrorSync, types: TransactionTypes, actor: str
+        self,
+        database: Database,
+        committer: Committer,
+        mirror_sync: MirrorSync,
+        types: TransactionTypes,
+        actor: str,
     ) -> None:
+        self._database = database
         self._committer = committer
         self._mirror_sync = mirror_sync
         self._kind = types["repair"]
@@ -70,16 +80,43 @@ class Repairer:
             ),
         )
 
+    async def trading(self, wanted: RepairTrading, found: Sequence[Discrepancy]) -> bool:
+        """Rewrite rows of trading from the journal, where this was found; whether accepted."""
+        details = self._details(found)
+        outcome = await self._asked(
+            lambda _: changes.repair_trading(self._kind, wanted, details=details)
+        )
+        if isinstance(outcome, LedgerError):
+            _log.warning("trading is not repaired", user_id=wanted.user, reason=str(outcome))
+            return False
+        _log.info("trading is repaired", user_id=wanted.user, position=outcome.position)
+        return True
+
+    async def ticker(self, pair: str, read_at: str) -> None:
+        """
+        Rewrite a pair's ticker from its newest price; it was read at `read_at` (RFC 3339, empty:
+        never) or later. No transaction tells of it, since none tells of prices.
+        """
+        rows = PriceRows(self._database.dialect)
+        async with self._database.write() as connection:
+            await rows.lock(connection, [pair])
+            await rows.restore(connection, pair, read_at or None)
+        _log.info("a ticker is repaired", pair=pair)
+
     async def _accepted(self, key: AccountKey, build: Callable[[Catalog], Change]) -> bool:
-        try:
-            (outcome,) = await self._committer.submit([build(self._committer.knowledge.catalog)])
-        except LedgerError as refusal:
-            outcome = refusal
+        outcome = await self._asked(build)
         if isinstance(outcome, LedgerError):
             _log.warning("an account is not repaired", account=key.name, reason=str(outcome))
             return False
         _log.info("an account is repaired", account=key.name, position=outcome.position)
         return True
+
+    async def _asked(self, build: Callable[[Catalog], Change]) -> Outcome:
+        try:
+            (outcome,) = await self._committer.submit([build(self._committer.knowledge.catalog)])
+        except LedgerError as refusal:
+            return refusal
+        return outcome
 
     def _details(self, found: Sequence[Discrepancy]) -> Details:
         kept = [

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ... import logs
 from ..accounts import AccountKey, check_user_id
 from ..committer import Committer
+from ..database import Database
 from ..errors import (
     AccountInconsistent,
     Conflict,
@@ -62,6 +63,7 @@ class Proof:
 
     def __init__(
         self,
+        database: Database,
         verifier: Verifier,
         verifications: Verifications,
         leases: Leases,
@@ -69,6 +71,7 @@ class Proof:
         mirror_sync: MirrorSync,
         types: TransactionTypes,
     ) -> None:
+        self._database = database
         self._verifier = verifier
         self._leases = leases
         self._committer = committer
@@ -255,7 +258,7 @@ class Proof:
                 await self._leases.give_back(_FIXING, id_)
 
     def _repairer(self, actor: str) -> Repairer:
-        return Repairer(self._committer, self._mirror_sync, self._types, actor)
+        return Repairer(self._database, self._committer, self._mirror_sync, self._types, actor)
 
     def _ended(self, task: asyncio.Task[Report]) -> None:
         self._running.discard(task)

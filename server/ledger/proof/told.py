@@ -22,6 +22,7 @@ from ..money import format_amount
 from ..updates import Committed
 from ..views import balance_view
 from .stored import StoredEntry, misfit
+from .trades import Around, check_trading
 
 _AMOUNTS = frozenset(
     (
@@ -45,10 +46,12 @@ _decode = msgspec.json.Decoder().decode
 def check_updates(
     record: Mapping[str, Any],
     legs: Sequence[tuple[AccountKey, StoredEntry]],
+    around: Around,
     catalog: Catalog,
 ) -> Iterator[Discrepancy]:
     """
-    What the updates in a transaction's row tell otherwise than the row's columns and its `legs`.
+    What the updates in a transaction's row tell otherwise than the row's columns, its `legs`, and,
+    of a trade, what stands `around` it.
     """
     position = record["position"]
     try:
@@ -75,6 +78,7 @@ def check_updates(
         actual = {**said, "user_id": user}
         yield from _differences(told, actual, f"update of {user}", NOBODY, position)
         yield from _changes(told.get("changes"), changes.get(user or "", {}), user, position)
+    yield from check_trading(record, updates, legs, around, catalog)
 
 
 def told_updates(record: Mapping[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:

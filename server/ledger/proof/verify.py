@@ -23,6 +23,7 @@ from .account_pages import AccountPages, Repairs
 from .journal_pages import JournalPages, ends_of
 from .journal_walk import LoggedSeal
 from .queries import Selection, Statements, rows
+from .trading_pages import TradingPages
 
 
 class Verifier:
@@ -76,7 +77,7 @@ class Verifier:
         """
         await self.check_scope(user_id, book)
         findings = Findings(progress)
-        journal, accounts, last_account = await self._open(findings, repairs)
+        journal, accounts, trading, last_account = await self._open(findings, repairs)
         users = None if user_id is None else (user_id,)
         selection = Selection(last_account, users, book, asset)
         findings.total = await accounts.count(selection)
@@ -86,6 +87,8 @@ class Verifier:
             findings.total += journal.head
             await journal.walk(findings)
         await accounts.walk(selection)
+        if asset is None:
+            await trading.walk(selection, prices=not accounts_only)
         if user_id is None and asset is None:
             findings.report(check_trial_balance(await self._sums(book)))
         return findings.summary()
@@ -98,7 +101,7 @@ class Verifier:
         the quick look.
         """
         findings = Findings(None)
-        _, accounts, last_account = await self._open(findings, None)
+        _, accounts, _, last_account = await self._open(findings, None)
         await accounts.walk(Selection(last_account, users, book, asset), history=False)
         return findings.summary().details
 
@@ -118,14 +121,15 @@ class Verifier:
 
     async def _open(
         self, findings: Findings, repairs: Repairs | None
-    ) -> tuple[JournalPages, AccountPages, int]:
-        """The pages of journal and accounts as of now, and the last account's id."""
+    ) -> tuple[JournalPages, AccountPages, TradingPages, int]:
+        """The pages of journal, accounts and trading as of now, and the last account's id."""
         async with self._database.read() as connection:
             bounds = (await connection.execute(self._statements.bounds)).one()
             catalog = await self._journal.catalog(connection)
         journal = JournalPages(
             self._database, self._statements, catalog, self._types, ends_of(bounds)
         )
+        trading = TradingPages(self._database, catalog, journal, findings, repairs)
         accounts = AccountPages(
             self._database,
             self._statements,
@@ -133,10 +137,11 @@ class Verifier:
             self._types,
             journal,
             self._mirrors,
+            trading,
             findings,
             repairs,
         )
-        return journal, accounts, bounds.last_account or 0
+        return journal, accounts, trading, bounds.last_account or 0
 
     async def _sums(self, book: str | None) -> dict[str, str]:
         try:

@@ -13,6 +13,7 @@ from ..intents import (
     ChangeAccount,
     ForceOption,
     OpenOption,
+    RepairTrading,
     SetControl,
     SettleOption,
     SpotOrder,
@@ -20,11 +21,12 @@ from ..intents import (
 )
 from .market import Market
 from .price_rows import PriceRows, market_time
+from .rebuilding import Rebuilding
 from .trade_rows import TradeRows
 from .trades import DEMO_BOOK, Option, Trade
 
 _Ending = SettleOption | ForceOption
-_Meeting = TradeIntent | SetControl | ChangeAccount
+_Meeting = TradeIntent | SetControl | ChangeAccount | RepairTrading
 
 
 class MarketMeeting:
@@ -45,6 +47,8 @@ class MarketMeeting:
         intents = [change.intent for change in changes if isinstance(change.intent, _Meeting)]
         if not intents:
             return None
+        repairs = [i for i in intents if isinstance(i, RepairTrading)]
+        await Rebuilding(self._connection, self._catalog).repair(repairs)
         orders = [i for i in intents if isinstance(i, (SpotOrder, OpenOption))]
         opening = [i for i in intents if isinstance(i, OpenOption)]
         ending = [i for i in intents if isinstance(i, _Ending)]

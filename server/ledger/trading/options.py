@@ -20,6 +20,7 @@ from ..catalog import Catalog
 from ..changes import Amount, Change, Details, make_change, or_stand_in, place
 from ..clock import parse_rfc3339, rfc3339
 from ..errors import (
+    AccountInconsistent,
     Conflict,
     ExposureLimit,
     InvalidAmount,
@@ -152,7 +153,7 @@ def settled(
     The legs that end an expired option, and the option then: settled, or refunded where the price
     of its expiry is not known. Raises NotFound; Conflict where it has ended or not expired.
     """
-    option = _open(intent.option_id, market)
+    option = _open(intent, market)
     if market.now <= option.expires_at:
         raise Conflict("the option has not expired")
     pair = catalog.pair(option.pair)
@@ -171,7 +172,7 @@ def forced(intent: ForceOption, market: Market, catalog: Catalog) -> tuple[tuple
     then. Raises NotFound, DemoOnly, StalePrice; Conflict where it has ended.
     """
     check_demo(intent.key.book)
-    option = _open(intent.option_id, market)
+    option = _open(intent, market)
     price = market.fresh_price(catalog.pair(option.pair))
     if price is None:
         raise StalePrice(f"{option.pair} has no fresh price")
@@ -179,10 +180,13 @@ def forced(intent: ForceOption, market: Market, catalog: Catalog) -> tuple[tuple
     return _ended(ended, intent.outcome, price.price, market.now)
 
 
-def _open(option_id: str, market: Market) -> Option:
-    option = market.options.get(option_id)
+def _open(intent: SettleOption | ForceOption, market: Market) -> Option:
+    option = market.options.get(intent.option_id)
     if option is None:
         raise NotFound("there is no such option")
+    if (option.key, option.pair) != (intent.key, intent.pair):
+        # Whoever asked read a row that was changed by hand; what is locked is not the option's.
+        raise AccountInconsistent(f"option {option.id} is not as its row says")
     if option.status != "open":
         raise Conflict(f"the option is {option.status}")
     return option

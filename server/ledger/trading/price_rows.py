@@ -99,6 +99,34 @@ class PriceRows:
                 {"pair": pair, "moment": moment},
             )
 
+    async def restore(self, connection: AsyncConnection, pair: str, read_at: str | None) -> None:
+        """
+        Make the ticker of `pair`, which is locked, its newest price; it was read when it says, or
+        at `read_at` (RFC 3339, None: never) where that is later.
+        """
+        found = await connection.execute(
+            text(
+                "SELECT number, price, source, stamped_at FROM prices"
+                " WHERE pair = :pair ORDER BY number DESC LIMIT 1"
+            ),
+            {"pair": pair},
+        )
+        newest = found.one_or_none()
+        values = (0, None, None, None) if newest is None else tuple(newest)
+        await connection.execute(
+            text(
+                "UPDATE tickers SET number = :number, price = :price, source = :source,"
+                " stamped_at = :stamped_at, read_at = CASE"
+                " WHEN read_at >= COALESCE(:read_at, read_at) THEN read_at ELSE :read_at END"
+                " WHERE pair = :pair"
+            ),
+            {
+                **dict(zip(("number", "price", "source", "stamped_at"), values, strict=True)),
+                "read_at": read_at,
+                "pair": pair,
+            },
+        )
+
     async def append(
         self,
         connection: AsyncConnection,

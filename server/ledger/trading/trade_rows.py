@@ -24,6 +24,7 @@ _COLUMNS = (
     "status",
     "expires_at",
     "client_order_id",
+    "payout",
     "forced",
     "told",
 )
@@ -227,6 +228,7 @@ def _row(trade: Trade, catalog: Catalog) -> dict[str, Any]:
         "status": trade.status,
         "expires_at": None if option is None else option.expires_at,
         "client_order_id": trade.client_order_id,
+        "payout": None if option is None else option.payout,
         "forced": int(option is not None and option.forced),
         "told": msgspec.json.encode(trade_view(trade, catalog)).decode(),
     }

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("status", NAME, nullable=False),
         sa.Column("expires_at", NAME),
         sa.Column("client_order_id", NAME),
+        sa.Column("payout", sa.BigInteger()),
         sa.Column("forced", sa.Integer(), nullable=False),
         sa.Column("told", NAME, nullable=False),
         sa.CheckConstraint("kind IN ('spot', 'option')", name="trade_kind_known"),
