@@ -37,6 +37,7 @@ RUN_BY: dict[str, str | dict[str, str]] = {
     "docs/mirrors.md": FOLLOWED,
     "docs/operations.md": "tests/docs/test_operations_page.py",
     "docs/time.md": FOLLOWED,
+    "docs/trading.md": FOLLOWED,
     "docs/webhooks.md": FOLLOWED,
     "docs/wire.md": "tests/docs/test_wire_pages.py",
 }
