@@ -21,11 +21,14 @@ from tallywire.ledger.holds import Hold
 from tallywire.ledger.reversals import reverse
 
 from ..journeys.client import shown
+from .trading import BOOKS, DEMO, PAIRS, PRICES, Order, order_of
 
 USERS = ("alice", "bob", "carol", "d/~é", "erin")
-SCALES = {"USDT": 6, "COIN": 0}
+# Few, so that they have something to trade with soon.
+TRADERS = USERS[:2]
+SCALES = {"USDT": 6, "COIN": 0, "USD": 2}
 DUES = "dues"
-SIDES = {"main": "credit", DUES: "debit"}
+SIDES = {"main": "credit", DEMO: "credit", DUES: "debit"}
 OPERATOR = "operator"
 
 # How many holds and transactions a program has in mind: few, so that callers meet on them.
@@ -40,8 +43,9 @@ class Item:
     """
     One change: minor units, own sense. `settings`: as the contract names them, minor units.
 
-    of: the id of the hold or transaction that it is about; then an amount of 0 is all that
-    remains. released: the remainder of a hold; forced: past the floors.
+    of: the id of the hold, option or transaction that it is about; then an amount of 0 is all that
+    remains. released: the remainder of a hold; forced: past the floors; order: what is asked of the
+    market, whose amount is in `asset`, but for a spot order by base.
     """
 
     reference: str
@@ -59,11 +63,22 @@ class Item:
     released: bool = False
     forced: bool = False
     actor: str = OPERATOR
+    order: Order | None = None
 
     @property
     def type(self) -> str:
         """The transaction type that it becomes."""
-        return "adjustment" if self.kind == "set_balance" else self.kind
+        return {"set_balance": "adjustment", "force": "option_settled"}.get(self.kind, self.kind)
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """The books and assets of the accounts that it touches."""
+        if self.kind == "trading_control":
+            return ()
+        if self.kind in ("spot_buy", "spot_sell"):
+            assert self.order is not None
+            return ((self.book, self.order.terms.base), (self.book, self.asset))
+        return ((self.book, self.asset),)
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -96,6 +111,8 @@ async def change_of(manager: BalanceManager, item: Item, key: str | None) -> Cha
         actor=item.actor,
         key=None if key is None else IdempotencyKey("request", OPERATOR, key),
     )
+    if item.order is not None:
+        return await order_of(manager, item, details)
     if item.kind == "reversal":
         original = await manager.read_original(item.of)
         return reverse(catalog, manager.types, original, forced=item.forced, details=details)
@@ -142,12 +159,14 @@ class Requests:
     What one caller learns of holds and transactions, by receipt or by reading, all callers know.
     """
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, *, trading: bool) -> None:
         self._random = random
+        self._trading = trading
         self._made = 0
         # By id: the item that it came from; of a hold as far as the reader knows it.
         self._holds: dict[str, Item] = {}
         self._done: dict[str, Item] = {}
+        self._options: dict[str, Item] = {}
 
     def next(self) -> Asked:
         """One more request, mostly a small one."""
@@ -175,6 +194,8 @@ class Requests:
             _remember(self._done, outcome.transaction_id, item)
             if item.kind == "hold_placed" and outcome.hold is not None:
                 _remember(self._holds, outcome.hold["id"], item)
+            if item.kind == "option_opened":
+                _remember(self._options, outcome.transaction_id, item)
 
     def read(self, found: Iterable[Hold]) -> None:
         """A caller has read these holds."""
@@ -190,6 +211,8 @@ class Requests:
 
     def _item(self) -> Item:
         random, reference = self._random, self._reference()
+        if self._trading and random.random() < 0.6:
+            return self._on_the_market(reference)
         if self._holds and random.random() < 0.12:
             return self._about_a_hold(reference)
         if self._done and random.random() < 0.08:
@@ -259,11 +282,46 @@ class Requests:
             released=random.random() < 0.25,
         )
 
+    def _on_the_market(self, reference: str) -> Item:
+        random = self._random
+        pair, book, user = random.choice(list(PAIRS)), random.choice(BOOKS), random.choice(TRADERS)
+        quote, scale = PAIRS[pair].quote, PAIRS[pair].quote_scale
+        kinds = ("deposit", "spot", "option", "force", "trading_control")
+        deposits = 20 if self._made < 40 else 3
+        kind = random.choices(kinds, (deposits, 6, 12, 3 if self._options else 0, 2))[0]
+        # Few, so that they are used again.
+        client_order_id = random.choice((None, None, f"order {random.randint(1, 9)}"))
+        if kind == "deposit":
+            asset = random.choice((PAIRS[pair].base, quote, quote))
+            most = 3000 * 10 ** SCALES[asset]
+            return Item(reference, kind, user, random.randint(most // 2, most), book, asset)
+        if kind == "option":
+            stake = random.randint(1, PAIRS[pair].maximum_stake * random.choice((1, 7, 21)) // 20)
+            duration_s = random.choice(list(PAIRS[pair].rates))
+            side = random.choice(("up", "down"))
+            order = Order(pair, side, duration_s=duration_s, client_order_id=client_order_id)
+            return Item(reference, "option_opened", user, stake, book, quote, order=order)
+        if kind == "spot":
+            side, by = random.choice(("buy", "sell")), random.choice(("base", "quote"))
+            amount = random.randint(1, 300 * (1 if by == "base" else 10**scale))
+            limit = random.choice((None, None, *PRICES))
+            order = Order(pair, side, by, limit, client_order_id=client_order_id)
+            return Item(reference, f"spot_{side}", user, amount, book, quote, order=order)
+        if kind == "force":
+            id_, opened = random.choice(list(self._options.items()))
+            assert opened.order is not None
+            order = Order(opened.order.pair, random.choice(("win", "lose", "tie")))
+            return replace(opened, reference=reference, kind="force", of=id_, order=order)
+        order = Order(pair, random.choice(("win", "normal", "lose")))
+        return Item(reference, kind, user, 0, random.choice((DEMO, DEMO, book)), order=order)
+
     def _reversal(self, reference: str) -> Item:
         random = self._random
         id_, item = random.choice(list(self._done.items()))
         forced = random.random() < 0.3
-        return replace(item, reference=reference, kind="reversal", of=id_, forced=forced)
+        return replace(
+            item, reference=reference, kind="reversal", of=id_, forced=forced, order=None
+        )
 
     def _settings(
         self, most: int, *, with_status: bool

@@ -34,6 +34,11 @@ Row = tuple[Any, ...]
 # A mirror's rows, read to lock those that are free and skip the others.
 _SKIPPING = re.compile(r'SELECT CAST\(t\..* JOIN "(\w+)" AS t ON .* ORDER BY ', re.DOTALL)
 _ADDING = re.compile(r"UPDATE (\w+) SET balance = balance \+ \? WHERE id = \?")
+# The rows of the market that are locked in the order of their keys, and how they are written.
+_LOCKING = re.compile(
+    r"SELECT .* FROM (exposures|trading_controls|tickers) WHERE .* IN .* ORDER BY \w+"
+)
+_MARKING = re.compile(r"UPDATE (exposures|trading_controls|tickers) SET ")
 _WRITING = re.compile(r'UPDATE "(\w+)" AS t ')
 
 
@@ -241,7 +246,11 @@ class SimulatedPostgres:
             return Result(None, [], -1)
         if skipping := _SKIPPING.match(sql):
             values = self._lock_free_rows(session, skipping[1], values)
-        if sql.startswith(("SELECT", "PRAGMA")):
+        if locking := _LOCKING.match(sql):
+            for key in sorted(json.loads(values[0])):
+                parts = key if isinstance(key, list) else [key]
+                await self._lock(session, _row_name(locking[1], parts))
+        if sql.startswith(("SELECT", "PRAGMA", "WITH wanted(")):
             return self._read(session, sql, values)
         if sql.startswith("SAVEPOINT "):
             name = sql.removeprefix("SAVEPOINT ")
@@ -358,6 +367,9 @@ def _rows_locked_by(sql: str, values: Any, many: bool) -> Sequence[str]:
         return [f"accounts {row[-1]}" for row in (values if many else [values])]
     if sql.startswith("INSERT INTO holds"):
         return [f"hold {row[0]}" for row in (values if many else [values])]
+    if marking := _MARKING.match(sql):
+        parts = 1 if marking[1] == "tickers" else 2
+        return [_row_name(marking[1], row[-parts:]) for row in (values if many else [values])]
     if adding := _ADDING.match(sql):
         return [_row_name(adding[1], values[-1:])]
     if writing := _WRITING.match(sql):

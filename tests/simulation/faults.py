@@ -31,10 +31,11 @@ class Profile:
     vanishing: float
     slow_readers: float
     until: float
+    trading: bool
 
     @classmethod
-    def draw(cls, random: Random) -> Profile:
-        """Some worlds are calm, some have one trouble, some have all."""
+    def draw(cls, random: Random, *, trading: bool) -> Profile:
+        """Some worlds are calm, some have one trouble, some have all; where `trading` is: that."""
         wild = random.choice((0.0, 1.0, 1.0, 2.0))
 
         def some(most: float) -> float:
@@ -53,7 +54,8 @@ class Profile:
             bus_delay=some(0.4),
             bus_deaf=times(2),
             deaths=times(3),
-            clock_jumps=times(3),
+            # A jump forward leaves prices stale, and options open, for the rest of a world.
+            clock_jumps=times(3) if not trading else times(3) // 3,
             restarts=random.choice((0, 0, 1, 2)),
             pauses=random.choice((0, 0, 1)),
             new_epochs=random.choice((0, 0, 0, 1)),
@@ -61,6 +63,7 @@ class Profile:
             vanishing=random.choice((0.1, 0.5)),
             slow_readers=random.choice((0.0, 0.3, 0.6)),
             until=12.0,
+            trading=trading,
         )
 
     @property

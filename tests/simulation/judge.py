@@ -118,7 +118,8 @@ class Judge:
             raise Violation(f"{where}: the head is {oracle.head}: answered before COMMIT")
         known = oracle.transactions[receipt.position - 1]
         same = (known.id, known.reference) == (receipt.transaction_id, item.reference)
-        if not same or known.encoded != receipt.committed.encoded or known.hold != receipt.hold:
+        seen = (receipt.committed.encoded, receipt.hold, receipt.trade)
+        if not same or (known.encoded, known.hold, known.trade) != seen:
             raise Violation(f"COMMITTED_SURVIVES_FAULT: {where}: {known}")
         if not oracle.is_epoch(receipt.epoch):
             raise Violation(f"{where}: epoch {receipt.epoch}")
@@ -148,7 +149,7 @@ class Judge:
             return
         if code == "paused":
             group = asked.items if asked.mode == "atomic" else (item,)
-            passing = all(i.kind in PASSES_PAUSE and i.of in oracle.holds for i in group)
+            passing = all(i.type in PASSES_PAUSE and i.of in oracle.by_id for i in group)
             if passing or not oracle.was_paused(when.at):
                 raise Violation(f"{where}, and changes were not")
             return
@@ -167,7 +168,7 @@ class Judge:
         ]
         last = min([oracle.head, *(position - 1 for position in own)])
         for position in range(when.head, last + 1):
-            for found in oracle.refusals_at(group, position, when.clock):
+            for found in oracle.refusals_at(group, position, when.at, when.clock):
                 if found is None or found[0] != code:
                     continue
                 if asked.mode != "atomic" or refusal.extra.get("item") == found[1]:

@@ -11,14 +11,18 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any, TypeVar
 
 from ..journeys.client import ZEROS, account_name, digest, shown
 from ..ledger.model import Hold, Model, Move, Purse, Refused
+from ..ledger.trading.model import USER, Legs
 from .asked import SCALES, SIDES, Item
 from .clocks import Readings
 from .database import Session, SimulatedPostgres
 from .legacy import TABLES, Wallets
+from .market import Market, Quote, moment_of
+from .market import State as MarketState
 from .trace import Violation
 
 UP = {"deposit", "recharge"}
@@ -36,7 +40,17 @@ COUNTER = {
 
 REVERSIBLE = {*COUNTER, "transfer"}
 # Types that a pause does not hold up.
-PASSES_PAUSE = {"hold_confirmed", "hold_voided", "hold_expired", "adoption"}
+PASSES_PAUSE = {
+    "hold_confirmed",
+    "hold_voided",
+    "hold_expired",
+    "adoption",
+    "option_settled",
+    "option_refunded",
+}
+SETTLED = {"option_settled", "option_refunded"}
+# Types whose transactions begin what is named after them.
+OPENS = {"hold_placed", "spot_buy", "spot_sell", "option_opened"}
 ENDS = {"hold_voided": "voided", "hold_expired": "expired"}
 
 Place = tuple[str, str]
@@ -46,8 +60,8 @@ Account = tuple[str, str, str]
 @dataclass(frozen=True)
 class Known:
     """
-    One transaction of the journal: what it came from, what it moved, and the HOLD object that
-    admins see with it.
+    One transaction of the journal: what it came from, what it moved, who sees it, and the HOLD or
+    TRADE object that admins see with it.
     """
 
     position: int
@@ -55,13 +69,10 @@ class Known:
     reference: str | None
     item: Item
     moves: tuple[Move, ...]
+    users: tuple[str, ...]
     encoded: bytes
     hold: dict[str, Any] | None
-
-    @property
-    def users(self) -> tuple[str, ...]:
-        """Who sees it."""
-        return tuple(sorted(move.user for move in self.moves))
+    trade: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class Oracle:
     def __init__(self, database: SimulatedPostgres, wallets: Wallets) -> None:
         """wallets: what older programs wrote to mirrors."""
         self.wallets = wallets
+        self.market = Market(database)
         self.transactions: list[Known] = []
         self.asked: dict[str, Item] = {}
         self.by_reference: dict[str, int] = {}
@@ -120,9 +132,10 @@ class Oracle:
         """Take in what `session` has committed now; raises Violation."""
         self._epochs.add(self._epoch())
         self._learn_pause()
+        self.market.learn_prices()
         rows = self._database.rows(
-            "SELECT position, id, type, reference, key, hold, reverses, encoded FROM transactions"
-            " WHERE position > ? ORDER BY position",
+            "SELECT position, id, type, reference, key, hold, reverses, trade, encoded"
+            " FROM transactions WHERE position > ? ORDER BY position",
             self.head,
         )
         if not rows:
@@ -172,6 +185,10 @@ class Oracle:
             return None
         return {**hold, "placed_by": user if hold["placed_by"] == user else None}
 
+    def shown_trade(self, position: int) -> dict[str, Any] | None:
+        """The TRADE object that all see who see the transaction at `position`."""
+        return self.transactions[position - 1].trade if position <= self.head else None
+
     def holds_of(self, user: str, position: int) -> list[tuple[str, int, int, str, str | None]]:
         """The user's holds as of `position`, newest first."""
         found = []
@@ -184,26 +201,39 @@ class Oracle:
         return found
 
     def refusals_at(
-        self, items: tuple[Item, ...], position: int, clock: Readings
+        self, items: tuple[Item, ...], position: int, since: float, clock: Readings
     ) -> list[tuple[str, int] | None]:
         """
         The code, and the index of the item, that would refuse `items` together then; each that
-        is possible, since the server's clock may have shown any time of `clock`.
+        is possible, since the server's clock may have shown any time of `clock`, and the newest
+        price been any that there was `since` a time of the loop.
         """
         ends = [states[0].hold.expires_at for i in items if (states := self.holds.get(i.of))]
         times = {end for end in ends if end is not None and clock.earliest < end <= clock.latest}
-        return [self._refusal_at(items, position, now) for now in (clock.earliest, *sorted(times))]
+        pairs = sorted({item.order.pair for item in items if item.order is not None})
+        quotes = [list(self.market.quotes(pair, since, clock)) for pair in pairs]
+        return [
+            self._refusal_at(items, position, now, dict(zip(pairs, each, strict=True)))
+            for now in (clock.earliest, *sorted(times))
+            for each in product(*quotes)
+        ]
 
     def _refusal_at(
-        self, items: tuple[Item, ...], position: int, now: datetime
+        self,
+        items: tuple[Item, ...],
+        position: int,
+        now: datetime,
+        quotes: Mapping[str, Quote],
     ) -> tuple[str, int] | None:
         models: dict[Place, Model] = {}
+        market = self.market.at(position)
         for index, item in enumerate(items):
-            place = (item.book, item.asset)
-            if place not in models:
-                models[place] = self._model_at(place, position, {each.of for each in items})
+            for place in item.places:
+                if place not in models:
+                    models[place] = self._model_at(place, position, {each.of for each in items})
+            quote = None if item.order is None else quotes[item.order.pair]
             try:
-                self._apply(models[place], item, item.reference, now)
+                market, _ = self._apply(models, market, item, item.reference, now, quote)
             except Refused as refused:
                 return str(refused), index
         return None
@@ -233,32 +263,57 @@ class Oracle:
             raise Violation(
                 f"IDEMPOTENT_REPLAY: {where} is at {self.by_reference[row['reference']]} already"
             )
-        about = (id_ if item.kind == "hold_placed" else item.of) or None
-        if (row["hold"] or row["reverses"]) != about:
-            raise Violation(f"{where} is about {row['hold']}, {row['reverses']}, not {about}")
-        view = json.loads(row["encoded"].split("\n")[1]).get("hold")
-        place = (item.book, item.asset)
-        model = self._models.setdefault(place, Model(SIDES[item.book]))
-        before = {user: model.purse(user) for user in item.users}
+        about = (id_ if item.kind in OPENS else item.of) or None
+        if (row["hold"] or row["reverses"] or row["trade"]) != about:
+            raise Violation(f"{where} is about {row}, not {about}")
+        admin = json.loads(row["encoded"].split("\n")[1])
+        models = {
+            place: self._models.setdefault(place, Model(SIDES[place[0]])) for place in item.places
+        }
+        before = {
+            (place, user): model.purse(user)
+            for place, model in models.items()
+            for user in item.users
+        }
         try:
-            self._apply(model, item, id_, _decided_at(where, item, view, clock))
+            quote = self._quote(where, item, admin.get("trade"), clock)
+            now = _decided_at(where, item, admin.get("hold"), clock)
+            market, traded = self._apply(models, self.market.state, item, id_, now, quote)
         except Refused as refused:
             raise Violation(f"{where} was accepted, but is {refused}: {item}, {before}") from None
-        moves = tuple(
-            Move(user, model.purse(user).balance - purse.balance) for user, purse in before.items()
-        )
-        self._check_legs(where, item, moves, legs)
-        for user in item.users:
-            self._check_entry(where, id_, item, user, before[user], model, position, legs)
+        after = {at: models[at[0]].purse(at[1]) for at in before}
+        moves = tuple(Move(at[1], after[at].balance - before[at].balance) for at in before)
+        self._check_legs(where, item, moves, legs, traded)
+        for (place, user), purse in before.items():
+            if after[place, user].seq > purse.seq:
+                self._check_entry(where, id_, place, user, purse, models[place], position, legs)
+        users = tuple(sorted(set(item.users)))
+        for user in users:
             self._positions.setdefault(user, []).append(position)
-        known = Known(position, id_, row["reference"], item, moves, row["encoded"].encode(), view)
+        if market is not self.market.state:
+            self.market.learn(position, market)
+        trade = None if row["trade"] is None else market.trades[row["trade"]].view(row["trade"])
+        if admin.get("trade") != trade:
+            raise Violation(f"{where} tells {admin.get('trade')}, not {trade}")
+        view = admin.get("hold")
+        known = Known(
+            position,
+            id_,
+            row["reference"],
+            item,
+            moves,
+            users,
+            row["encoded"].encode(),
+            view,
+            trade,
+        )
         self.transactions.append(known)
         self.by_id[id_] = known
         if row["reference"] is not None:
             self.by_reference[row["reference"]] = position
         if row["hold"] is not None:
             self.holds.setdefault(row["hold"], []).append(
-                HoldState(position, model.holds[row["hold"]])
+                HoldState(position, models[item.places[0]].holds[row["hold"]])
             )
         if view != self._view_of_hold(row["hold"]):
             raise Violation(f"HOLD_ACCOUNTING: {where}: {view}, not {self.holds.get(row['hold'])}")
@@ -270,9 +325,13 @@ class Oracle:
             self.by_key[row["key"]] = position
 
     def _item_of(self, row: Mapping[str, Any], legs: list[dict[str, Any]]) -> Item | None:
-        """What was asked for; nobody asks for an expiry or an adoption."""
+        """What was asked for; nobody asks for an expiry, a settlement or an adoption."""
         if row["type"] == "adoption":
             return self._adoption(row, legs)
+        if row["type"] in SETTLED and row["reference"] is None:
+            trade = self.market.state.trades[row["trade"]]
+            asset = trade.pair.quote
+            return Item("", row["type"], trade.user, 0, trade.book, asset, of=row["trade"])
         if row["type"] != "hold_expired" or row["hold"] not in self.holds:
             return self.asked.get(row["reference"])
         placed = self.by_id[row["hold"]].item
@@ -306,8 +365,41 @@ class Oracle:
             "reference": placed.reference,
         }
 
-    def _apply(self, model: Model, item: Item, id_: str, now: datetime) -> None:
-        """Do `item` in the model as the transaction `id_`, at the time `now`; raises Refused."""
+    def _quote(
+        self, where: str, item: Item, view: Mapping[str, Any] | None, clock: Readings
+    ) -> Quote | None:
+        """By what price, and when, the transaction was decided that tells of the trade `view`."""
+        if view is None:
+            return None
+        fresh = item.kind not in SETTLED
+        return self.market.traded(where, view["pair"], moment_of(view), clock, fresh=fresh)
+
+    def _apply(
+        self,
+        models: Mapping[Place, Model],
+        market: MarketState,
+        item: Item,
+        id_: str,
+        now: datetime,
+        quote: Quote | None,
+    ) -> tuple[MarketState, Legs | None]:
+        """
+        Do `item` in the models as the transaction `id_`, at the time `now` and by `quote`: the
+        market after it, and the legs where it was traded. Raises Refused.
+        """
+        if item.kind in SETTLED:
+            assert quote is not None
+            return self.market.settle(models, market, item, quote.now)
+        if item.order is not None:
+            quote = quote or Quote(None, now)
+            return self.market.decide(models, market, item, id_, quote)
+        self._apply_to(models[item.places[0]], item, id_, now)
+        closes = ("status", "closed") in item.settings
+        if closes and market.has_open_option(item.book, item.user, item.asset):
+            raise Refused("conflict")
+        return market, None
+
+    def _apply_to(self, model: Model, item: Item, id_: str, now: datetime) -> None:
         if item.kind == "hold_placed":
             seconds = item.expires_in_s
             ends = None if seconds is None else now + timedelta(seconds=seconds)
@@ -329,26 +421,45 @@ class Oracle:
             apply(model, item)
 
     def _check_legs(
-        self, where: str, item: Item, moves: tuple[Move, ...], legs: list[dict[str, Any]]
+        self,
+        where: str,
+        item: Item,
+        moves: tuple[Move, ...],
+        legs: list[dict[str, Any]],
+        traded: Legs | None,
     ) -> None:
-        if any((leg["book"], leg["asset"]) != (item.book, item.asset) for leg in legs):
-            raise Violation(f"{where} touches another book or asset: {item}")
+        """traded: the legs where it has to do with the market."""
+        if traded is None:
+            wanted = {(item.asset, owner): n for owner, n in self._legs(item, moves).items()}
+        else:
+            wanted = {
+                (asset, item.user if owner == USER else owner): n
+                for (asset, owner), n in traded.items()
+                if n or owner == USER
+            }
+        found = {(leg["asset"], leg["owner"]): leg["amount"] for leg in legs}
+        if found != wanted or len(found) != len(legs):
+            raise Violation(f"{where}: legs {found}, not {wanted}")
+        if any(leg["book"] != item.book for leg in legs):
+            raise Violation(f"{where} touches another book: {item}")
+        for asset in {asset for asset, _ in found}:
+            if sum(amount for (of, _), amount in found.items() if of == asset):
+                raise Violation(f"CONSERVATION: {where}: {found}")
+
+    def _legs(self, item: Item, moves: tuple[Move, ...]) -> dict[str, int]:
+        """Those of what moves money of one asset, by owner."""
         sign = 1 if SIDES[item.book] == "credit" else -1
         wanted = {move.user: sign * move.amount for move in moves}
         kind = self.by_id[item.of].item.type if item.kind == "reversal" else item.type
         if kind in COUNTER or (kind == "hold_confirmed" and not item.other):
             wanted[COUNTER.get(kind, "@world")] = -sum(wanted.values())
-        found = {leg["owner"]: leg["amount"] for leg in legs}
-        if found != wanted or len(found) != len(legs):
-            raise Violation(f"{where}: legs {found}, not {wanted}")
-        if sum(found.values()):
-            raise Violation(f"CONSERVATION: {where}: {found}")
+        return wanted
 
     def _check_entry(
         self,
         where: str,
         id_: str,
-        item: Item,
+        place: Place,
         user: str,
         before: Purse,
         model: Model,
@@ -356,8 +467,9 @@ class Oracle:
         legs: list[dict[str, Any]],
     ) -> None:
         purse = model.purse(user)
-        (leg,) = [leg for leg in legs if leg["owner"] == user]
-        sign = 1 if SIDES[item.book] == "credit" else -1
+        book, asset = place
+        (leg,) = [leg for leg in legs if (leg["owner"], leg["asset"]) == (user, asset)]
+        sign = 1 if SIDES[book] == "credit" else -1
         wanted: dict[str, Any] = {
             name: getattr(purse, name)
             for name in (
@@ -376,10 +488,10 @@ class Oracle:
         found = {name: leg[name] for name in wanted}
         if found != wanted:
             raise Violation(f"SNAPSHOT=REPLAY: {where}: {user} has {found}, not {wanted}")
-        states = self.states.setdefault((item.book, user, item.asset), [])
+        states = self.states.setdefault((book, user, asset), [])
         said = digest(
             states[-1].digest if states else ZEROS,
-            account_name(item.book, user, item.asset),
+            account_name(book, user, asset),
             purse.seq,
             purse.balance - before.balance,
             purse.held - before.held,

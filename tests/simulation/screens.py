@@ -16,6 +16,7 @@ from .oracle import Oracle
 from .pipe import Pipe, PipeClosed
 from .server import Server
 from .trace import Trace, Violation
+from .trading import DEMO
 
 RECONNECT = 0.3
 
@@ -52,8 +53,13 @@ class WatchingScreen(Screen):
         """A message arrived; raises AssertionError where it does not follow."""
         message = json.loads(text)
         self._kind = message["type"]
+        if self._kind == "user_balance_init":
+            self._check_init(message)
         if self._kind == "balance_update":
             self._check_update(message, self._oracle.shown_hold(message["position"], self.user_id))
+            self._got.append(message["position"])
+        elif self._kind == "trading_control_update":
+            self._check_control(message)
             self._got.append(message["position"])
         elif self._kind == "admin_balance_monitor":
             for update in message["updates"]:
@@ -90,10 +96,24 @@ class WatchingScreen(Screen):
             raise Violation(f"{self.user_id} is shown {position}; the head is {oracle.head}")
         if update.get("hold") != hold:
             raise Violation(f"HOLD_ACCOUNTING: {self.user_id} is shown {update}, not {hold}")
+        if update.get("trade") != (trade := oracle.shown_trade(position)):
+            raise Violation(f"{self.user_id} is shown {update}, not {trade}")
         known = oracle.transactions[position - 1]
         said = (update["transaction_id"], update["reference"])
         if said != (known.id, known.reference) or update["user_id"] not in known.users:
             raise Violation(f"{self.user_id} is shown {update} for {known}")
+
+    def _check_init(self, message: Json) -> None:
+        mode = self._oracle.market.at(message["position"]).controls.get(self.user_id)
+        if message["control"] != (mode and {"mode": mode, "book": DEMO}):
+            raise Violation(f"{self.user_id} begins with {message['control']}, not {mode}")
+
+    def _check_control(self, message: Json) -> None:
+        known = self._oracle.transactions[message["position"] - 1]
+        assert known.item.order is not None
+        said = (message["user_id"], message["mode"], message["book"])
+        if said != (self.user_id, known.item.order.side, DEMO):
+            raise Violation(f"{self.user_id} is told {message} of {known}")
 
     def _check_shown(self, position: int) -> None:
         wanted = self._oracle.balances(self.user_id, position)

@@ -21,7 +21,7 @@ from tallywire.ws.connection import Bounds
 from tallywire.ws.hub import Hub
 from tallywire.ws.protocol import Limits
 
-from .asked import Asked, Item, Told, change_of
+from .asked import OPERATOR, Asked, Item, Told, change_of
 from .bus import Port, SimulatedBus
 from .clocks import JumpingClock
 from .database import SimulatedPostgres
@@ -39,12 +39,13 @@ T = TypeVar("T")
 # Short, so that some outages outlast it.
 PATIENCE = 4.0
 JOBS_EVERY = 2.0
+SETTLE_EVERY = 0.5
 LIMITS = Limits(heartbeat_every=1.0)
 # Small, so that falling behind and catching up happen all the time.
 BOUNDS = Bounds(connection_bytes=6_000, total_bytes=60_000, stuck_after=8.0)
 
 
-class ServerGone(Exception):
+class ServerGone(ConnectionError):
     """The server died, or the way to it is cut, before it answered."""
 
 
@@ -100,6 +101,16 @@ class Server:
         """Read the open holds of `user` as `caller` would over HTTP; raises ServerGone."""
         return await self._request(partial(self._open_holds, user), caller)
 
+    async def push(self, pair: str, price: str, caller: Process) -> None:
+        """Tell a price as `caller` would over HTTP; raises ServerGone."""
+
+        async def work() -> None:
+            assert self.manager is not None
+            await self.manager.prices.push(pair, price, actor=OPERATOR)
+            self._trace.note(self.process.name, f"stamped {price} of {pair}")
+
+        await self._request(work, caller)
+
     async def _request(self, work: Callable[[], Awaitable[T]], caller: Process) -> T:
         if not self.ready:
             raise ServerGone
@@ -149,11 +160,14 @@ class Server:
         self._trace.note(self.process.name, "is ready")
         jobs = asyncio.create_task(self._repeat_jobs(manager))
         jobs.add_done_callback(_unless_cancelled)
+        settling = asyncio.create_task(self._repeat_settlement(manager))
+        settling.add_done_callback(_unless_cancelled)
         try:
             await self._stop.wait()
         finally:
             self.ready = False
             jobs.cancel()
+            settling.cancel()
             await hub.shutdown(0.0)
             await feed.close()
 
@@ -170,6 +184,13 @@ class Server:
                 if manager.catalog.mirrors:
                     await manager.retry_mirrors()
             await asyncio.sleep(JOBS_EVERY)
+
+    async def _repeat_settlement(self, manager: BalanceManager) -> None:
+        """Every server does it, whoever else does."""
+        while self._faults.profile.trading:
+            await asyncio.sleep(SETTLE_EVERY)
+            with suppress(LedgerError):
+                await manager.trading.settle_due()
 
     def _receive(
         self, work: Callable[[], Awaitable[T]], answer: asyncio.Future[T], caller: Process

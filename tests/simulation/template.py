@@ -1,4 +1,4 @@
-"""An empty ledger with two mirrors, made by the real migrations once in a process."""
+"""An empty ledger with two mirrors and the pairs, made by the real migrations once in a process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tallywire.ledger import open_ledger
 
 from .asked import USERS
 from .legacy import ABORTING, TABLES
+from .trading import PAIRS
 
 
 @cache
@@ -31,6 +32,8 @@ def _made() -> bytes:
                         asset=asset,
                         on_failure="abort" if asset == ABORTING else "defer",
                     )
+                for pair, terms in PAIRS.items():
+                    await manager.administration.put_pair(pair, terms.settings(), actor="root")
 
         source = sqlite3.connect(file)
         for table in TABLES.values():

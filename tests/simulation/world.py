@@ -28,6 +28,7 @@ from .screens import Client, WatchingScreen
 from .server import Server
 from .template import template
 from .trace import Trace, Violation
+from .trading import Feed
 
 CALLERS = 4
 SETTLE = 60.0
@@ -81,7 +82,7 @@ class World:
         self._loop = loop
         self._trace = trace
         self._random = Random(seed)
-        self.profile = Profile.draw(self._random)
+        self.profile = Profile.draw(self._random, trading=seed % 3 == 0)
         self._faults = Faults(self.profile, self._random)
         self._database = SimulatedPostgres(loop, trace, _seeded(self._random, self.profile))
         self._bus = SimulatedBus(self._faults, trace)
@@ -90,10 +91,11 @@ class World:
         self._judge = Judge(self.oracle)
         self._servers: list[Server] = []
         self._dead: list[Server] = []
-        self._requests = Requests(self._random)
+        self._requests = Requests(self._random, trading=self.profile.trading)
         self._callers: list[Caller] = []
         self._older: list[OlderProgram] = []
         self._clients: list[Client] = []
+        self._feed: Feed | None = None
         self._fault: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._failed)
 
@@ -108,6 +110,8 @@ class World:
             await self._or_fault(self._until_done())
             if self.profile.older_programs:
                 await self._or_fault(self._settle_mirrors())
+            if self.profile.trading:
+                await self._or_fault(self._settle_options())
             await self._or_fault(self._settle())
             await self._or_fault(self._verify())
         finally:
@@ -123,6 +127,8 @@ class World:
             await caller.process.bury()
         for older in self._older:
             await older.process.bury()
+        if self._feed is not None:
+            await self._feed.process.bury()
         for server in [*self._dead, *self._servers]:
             await server.process.bury()
 
@@ -160,6 +166,8 @@ class World:
             self._callers.append(
                 Caller(self._loop, f"caller {number}", requests, self._pick, self._faults, until)
             )
+        if self.profile.trading:
+            self._feed = Feed(self._loop, self._pick, self._faults, until)
         kinds: list[tuple[tuple[str, ...], str | None]] = [
             (("balances",), None),
             (("balances",), None),
@@ -281,6 +289,8 @@ class World:
 
     async def _until_done(self) -> None:
         tasks = [caller.task for caller in self._callers]
+        if self._feed is not None:
+            tasks.append(self._feed.task)
         await asyncio.gather(*tasks, *(older.task for older in self._older))
 
     async def _settle_mirrors(self) -> None:
@@ -296,6 +306,16 @@ class World:
         report = await server.manager.sync_balances()
         if report.errors:
             raise Violation(f"MIRROR=LEDGER: {report}")
+
+    async def _settle_options(self) -> None:
+        """Long after all have expired, everything is settled."""
+        for server in self._servers:
+            server.clock.jump(4 * 3600.0)
+        deadline = self._loop.time() + SETTLE
+        while self._database.rows("SELECT 1 FROM trades WHERE status = 'open'"):
+            if self._loop.time() > deadline:
+                raise Violation("options are not settled")
+            await asyncio.sleep(0.25)
 
     def _check_mirrors(self) -> None:
         """MIRROR=LEDGER, and each change of an older program is booked once."""
@@ -335,6 +355,7 @@ class World:
             raise Violation("; ".join(self._database.broken_rules))
         if self.profile.older_programs:
             self._check_mirrors()
+        self.oracle.market.check()
         judge_rows(lambda table: self._database.rows(f"SELECT * FROM {table}"))
 
     async def _or_fault(self, work: Any) -> None:
