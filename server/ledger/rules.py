@@ -255,7 +255,7 @@ def _trade(
         legs, trade, refusal = options.opened(intent, transaction_id, market, catalog)
     else:
         if isinstance(intent, ForceOption):
-            legs, trade = options.forced(intent, market, catalog)
+            legs, trade = options.forced(intent, market)
         else:
             legs, trade = options.settled(intent, market, catalog)
         # A loss touches no account of theirs, yet they are told.

@@ -43,7 +43,9 @@ async def test_the_readme(tmp_path: Path, empty_postgres_url: str) -> None:
     await _follow("README.md", tmp_path, others={"json": _connects}, swaps=swaps)
 
 
-@pytest.mark.parametrize("page", ["docs/concepts.md", "docs/mirrors.md", "docs/time.md", "docs/trading.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/concepts.md", "docs/mirrors.md", "docs/time.md", "docs/trading.md"]
+)
 async def test_a_page(page: str, tmp_path: Path) -> None:
     await _follow(page, tmp_path)
 

@@ -193,7 +193,7 @@ class TradingModel(Model):
         self._begin(terms, [], passes=True, money=True)
         if option.status != "open":
             raise Refused("conflict")
-        return self._end(option, id_, self._fresh().price, outcome)
+        return self._end(option, id_, self.prices[-1].price, outcome)
 
     def settle(self, id_: str) -> Effect:
         """An option that has expired ends, by the price of then."""

@@ -166,16 +166,17 @@ def settled(
     return _ended(option, outcome, price.price, market.now)
 
 
-def forced(intent: ForceOption, market: Market, catalog: Catalog) -> tuple[tuple[Leg, ...], Option]:
+def forced(intent: ForceOption, market: Market) -> tuple[tuple[Leg, ...], Option]:
     """
     The legs that end an open option of the demo book with the outcome asked for, and the option
-    then. Raises NotFound, DemoOnly, StalePrice; Conflict where it has ended.
+    then. Raises NotFound, DemoOnly; Conflict where it has ended; StalePrice without any price.
     """
     check_demo(intent.key.book)
     option = _open(intent, market)
-    price = market.fresh_price(catalog.pair(option.pair))
+    # However old it is: it is recorded, and decides nothing.
+    price = market.newest.get(option.pair)
     if price is None:
-        raise StalePrice(f"{option.pair} has no fresh price")
+        raise StalePrice(f"{option.pair} has no price")
     ended = replace(option, forced=True)
     return _ended(ended, intent.outcome, price.price, market.now)
 

@@ -142,7 +142,7 @@ class Trading:
     ) -> Receipt:
         """
         End an open option of the demo book now, with ``win``, ``lose`` or ``tie``. Raises NotFound,
-        DemoOnly, StalePrice; Conflict where it has ended.
+        DemoOnly; Conflict where it has ended.
         """
         option = await self.read_option(option_id)
         kind = self._ledger.types["option_settled"]
