@@ -7,20 +7,23 @@ refused leaves no position behind; what is taken is what it would have been with
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from ..conftest import RunTallywire
 from ..services.postgres import PostgresServer
 from ..services.server import RunningServer
 from .client import Caller, Json, accepted, refused
 from .conftest import Outside
-from .trading import Market, check_ledger, check_story, ended, new_market, opened, result
+from .trading import Market, check_ledger, check_story, ended, new_market, opened, result, select
 
 Go = Callable[[RunningServer], Awaitable[Outside]]
 
@@ -336,24 +339,90 @@ BY_HAND = [
     "UPDATE trading_controls SET book = 'main'",
     "UPDATE trades SET forced = 1 WHERE book = 'main'",
     "UPDATE trades SET book = 'main' WHERE forced = 1",
+    "UPDATE prices SET price = 1",
+    "DELETE FROM prices",
 ]
 
 
+@pytest.fixture
+def by_hand(request: pytest.FixtureRequest, exchange: Outside) -> Callable[[str], None]:
+    """Somebody with the database's password: runs one statement behind the ledger's back."""
+    url = exchange.server.database_url
+
+    def run(sql: str) -> None:
+        if url.startswith("sqlite"):
+            file = url.partition("///")[2]
+            with closing(sqlite3.connect(file, timeout=10)) as connection, connection:
+                connection.execute(sql)
+        else:
+            postgres: PostgresServer = request.getfixturevalue("postgres_server")
+            postgres.execute(sql, urlsplit(url).path[1:])
+
+    return run
+
+
 async def test_the_database_itself_knows_of_no_other_book(
-    exchange: Outside, request: pytest.FixtureRequest
+    exchange: Outside, by_hand: Callable[[str], None]
 ) -> None:
     real = await Real.open(exchange)
     opened(await real.market.option(real.alice, "up", "10", 300, book="demo"))
-    url = exchange.server.database_url
     for statement in BY_HAND:
-        if url.startswith("sqlite"):
-            with (
-                closing(sqlite3.connect(url.partition("///")[2], timeout=10)) as connection,
-                pytest.raises(sqlite3.IntegrityError),
-            ):
-                connection.execute(statement)
-        else:
-            postgres: PostgresServer = request.getfixturevalue("postgres_server")
-            with pytest.raises(RuntimeError, match="constraint"):
-                postgres.execute(statement, urlsplit(url).path[1:])
+        with pytest.raises((sqlite3.DatabaseError, RuntimeError), match=r"constraint|append-only"):
+            by_hand(statement)
     await real.stays()
+
+
+async def test_an_open_option_that_was_altered_ends_by_what_the_journal_says(
+    exchange: Outside, by_hand: Callable[[str], None]
+) -> None:
+    real = await Real.open(exchange)
+    async with exchange.screen(real.alice.user_id) as screen:
+        body = opened(await real.market.option(real.alice, "up", "10", 2))
+        by_hand(
+            """UPDATE trades SET told = replace(told, '"open_price":"100.00"',"""
+            f""" '"open_price":"50.00"') WHERE id = '{body["transaction_id"]}'"""
+        )
+        shown = (await real.alice.get(f"/v1/options/{body['transaction_id']}")).json()
+        assert shown["open_price"] == "50.00", "nothing was altered"
+        (trade,) = await ended(screen, body["transaction_id"])
+        assert (trade["open_price"], trade["outcome"]) == ("100.00", "tie")
+        check_story(screen.updates, trade)
+    await check_ledger(exchange)
+
+
+def _forged(journal: str, main: str, demo: str) -> dict[str, str]:
+    """The journal with an outcome decided in `main`, in each way that its lines offer."""
+    lines = journal.splitlines(keepends=True)
+
+    def changed(naming: str, old: str, new: str) -> str:
+        return "".join(line.replace(old, new) if naming in line else line for line in lines)
+
+    quote = '\\"'
+    forced = f"{quote}forced{quote}:"
+    return {
+        "a control of main": changed("trading_control", "demo", "main"),
+        "an option of demo moved to main": changed(demo, "demo", "main"),
+        "an option of main that is forced": changed(main, f"{forced}false", f"{forced}true"),
+        "another price": changed(main, "100.00", "99.00"),
+    }
+
+
+async def test_no_file_brings_it_in(
+    exchange: Outside, tallywire: RunTallywire, tmp_path: Path, sqlite_url: str
+) -> None:
+    real = await Real.open(exchange)
+    demo = opened(await real.market.option(real.alice, "up", "10", 300, book="demo"))["trade"]
+    url = exchange.server.database_url
+    done = await asyncio.to_thread(tallywire, "export", "journal.jsonl", database_url=url)
+    assert done.returncode == 0, done.stderr
+    journal = (tmp_path / "journal.jsonl").read_text()
+    for case, forged in _forged(journal, real.trade["id"], demo["id"]).items():
+        assert forged != journal, case
+        (tmp_path / "forged.jsonl").write_text(forged)
+        done = await asyncio.to_thread(tallywire, "import", "forged.jsonl", database_url=sqlite_url)
+        assert done.returncode != 0, f"{case}: {done.stdout}"
+        assert select(sqlite_url, None, "SELECT count(*) FROM transactions") == [["0"]], case
+    done = await asyncio.to_thread(tallywire, "import", "journal.jsonl", database_url=sqlite_url)
+    assert done.returncode == 0, done.stderr
+    controls = select(sqlite_url, None, "SELECT DISTINCT book FROM trading_controls")
+    assert controls == [["demo"]]

@@ -189,6 +189,12 @@ async def test_what_is_refused_leaves_no_trace(exchange: Outside) -> None:
     )
     accepted(forced)
     opened(await market.option(bob, "up", "12", **terms))
+    # An account stays while it may yet be paid something.
+    dora = await market.trader("dora", "1", "demo")
+    opened(await market.option(dora, "up", "1", **terms))
+    account = f"/v1/admin/accounts/demo/{dora.user_id}/USDT"
+    async with nothing_changes(exchange, dora.user_id):
+        refused(await exchange.root.patch(account, {"status": "closed"}), 409, "conflict")
 
 
 async def test_whatever_stands_still_options_are_settled(exchange: Outside) -> None:
