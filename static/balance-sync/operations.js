@@ -2,10 +2,9 @@
 
 import { grouped } from "../parts/amounts.js";
 import { element, one, show, write } from "../parts/elements.js";
-import { NoToken } from "../parts/identity.js";
-import { Refusal } from "../parts/requests.js";
 import { offerBooksAndAssets } from "../parts/suggestions.js";
 import { capital } from "../parts/wording.js";
+import { FormAnswers } from "./form-answers.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./log.js").Log} Log */
@@ -87,12 +86,6 @@ function unclearIn({ operation, body }) {
   return unclear.filter(([, is]) => is).map(([name, , text]) => [name, text]);
 }
 
-function focusFirstError() {
-  /** @type {HTMLElement | null} */ (
-    element("fields").querySelector("[aria-invalid]")
-  )?.focus();
-}
-
 export class Operations {
   /** @type {Session | null} */
   #session = null;
@@ -100,6 +93,7 @@ export class Operations {
   /** @param {Log} log where is told what became of requests */
   constructor(log) {
     this.log = log;
+    this.answers = new FormAnswers(element("operation"), element("result"), log);
     element("operation").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -117,7 +111,7 @@ export class Operations {
     this.#session = session;
     choose(session.identity.superadmin ? "deposit" : "withdrawal");
     input("subject").value = session.identity.user;
-    this.#clearErrors();
+    this.answers.clearErrors();
     show(element("result"), false);
     this.#draw();
     offerBooksAndAssets(session.requests);
@@ -165,44 +159,6 @@ export class Operations {
     element("submit").focus();
   }
 
-  #clearErrors() {
-    for (const message of element("fields").querySelectorAll(".error")) {
-      show(/** @type {HTMLElement} */ (message), false);
-    }
-    for (const node of element("fields").querySelectorAll("input")) {
-      node.removeAttribute("aria-invalid");
-    }
-  }
-
-  /**
-   * Tells what is wrong beside the field; false where the form shows no such field.
-   * @param {string} name
-   * @param {string} text
-   */
-  #fieldError(name, text) {
-    if (!document.querySelector(`[data-field="${CSS.escape(name)}"]:not([hidden])`)) return false;
-    input(name).setAttribute("aria-invalid", "true");
-    const message = element(`${name}-error`);
-    write(message, message.hidden ? text : `${message.textContent} ${text}`);
-    show(message, true);
-    return true;
-  }
-
-  /**
-   * @param {"good" | "bad"} tone
-   * @param {string} text
-   * @param {string} [about]
-   */
-  #tell(tone, text, about = "") {
-    const result = element("result");
-    show(result, true);
-    result.classList.toggle("good", tone === "good");
-    result.classList.toggle("bad", tone === "bad");
-    write(element("result-words"), text);
-    write(element("result-key"), about);
-    show(element("result-key"), Boolean(about));
-  }
-
   /**
    * @param {Session} session
    * @returns {Asked}
@@ -229,30 +185,26 @@ export class Operations {
 
   async #submit() {
     const session = this.#session;
-    const form = element("operation");
-    if (!session || form.ariaBusy) return;
+    if (!session || element("operation").ariaBusy) return;
     const asked = this.#asked(session);
-    this.#clearErrors();
+    const { operation, path, body } = asked;
+    this.answers.clearErrors();
     const unclear = unclearIn(asked);
     if (unclear.length) {
-      for (const [name, text] of unclear) this.#fieldError(name, text);
-      this.#tell("bad", `Not sent: ${unclear.map(([, text]) => text).join(" ")}`);
-      focusFirstError();
+      this.answers.tellUnclear(unclear);
       return;
     }
-    const key = session.requests.keyOf(asked.path, asked.body);
-    form.ariaBusy = "true"; // the button stays enabled, so that the focus stays where it is
-    try {
-      const { outcome, replayed } = await session.requests.post(asked.path, asked.body);
-      if (session === this.#session) this.#accepted(asked, outcome, replayed);
-    } catch (error) {
-      if (session !== this.#session) return;
-      if (error instanceof Refusal) this.#refused(asked, error, key);
-      else if (error instanceof NoToken) this.#tell("bad", `Not sent: ${error.message}.`);
-      else this.#unheard(asked, /** @type {Error} */ (error), key);
-    } finally {
-      form.ariaBusy = null;
-    }
+    const answer = await this.answers.post(session, {
+      path,
+      body,
+      what: capital(operation),
+      about: `${body.amount ?? body.new_balance} ${body.asset}`,
+      fieldOfPointer: FIELD_OF_POINTER,
+      fieldOfCode: { ...FIELD_OF_CODE, unknown_user: operation === "transfer" ? "to_user" : "subject" },
+      again: () => write(element("submit"), "Send again"),
+      isWanted: () => session === this.#session,
+    });
+    if (answer) this.#accepted(asked, answer.outcome, answer.replayed);
   }
 
   /**
@@ -264,55 +216,9 @@ export class Operations {
     const amount = body.amount ?? body.new_balance;
     const text = `${OPERATIONS[operation]?.done} ${body.amount ? "" : "to "}${grouped(amount)} ${body.asset}`
       + (replayed ? ". It had been booked already; nothing moved twice." : `, position ${position}.`);
-    this.#tell("good", text, `Transaction ${id}`);
+    this.answers.tell("good", text, `Transaction ${id}`);
     this.log.note("request", text, { about: `transaction ${id}` });
     input("amount").value = "";
     write(element("submit"), OPERATIONS[operation]?.submit ?? "");
   }
-
-  /**
-   * @param {Asked} asked
-   * @param {Refusal} refusal
-   * @param {string} key
-   */
-  #refused({ operation, body }, refusal, key) {
-    const { code, message: detail, later } = refusal;
-    const told = refusal.errors.filter((error) => {
-      const name = FIELD_OF_POINTER[error.pointer] ?? error.pointer.slice(1);
-      const text = name === "amount" ? refusal.amountWords(error.detail) : error.detail;
-      return this.#fieldError(name, text);
-    });
-    const about = code === "unknown_user" && operation !== "transfer" ? "subject"
-      : { ...FIELD_OF_CODE, unknown_user: "to_user" }[code];
-    if (!told.length && about) this.#fieldError(about, refusal.amountWords());
-    const wait = later && refusal.retryAfter ? ` Try again in ${refusal.retryAfter} s.` : "";
-    this.#tell("bad", `Refused: ${detail}${wait}`, later ? sameKey(key) : code);
-    this.log.note("request", `${capital(operation)} refused: ${detail}`, {
-      about: [code, `${body.amount ?? body.new_balance} ${body.asset}`].filter(Boolean).join(" · "),
-      tone: "bad",
-    });
-    focusFirstError();
-  }
-
-  /**
-   * @param {Asked} asked
-   * @param {Error} error
-   * @param {string} key
-   */
-  #unheard({ operation }, error, key) {
-    write(element("submit"), "Send again");
-    this.#tell(
-      "bad",
-      "No answer came, so it may have been booked or not. Send it again to find out.",
-      sameKey(key),
-    );
-    this.log.note("request", `${capital(operation)}: no answer`, {
-      about: error.message, tone: "bad",
-    });
-  }
 }
-
-/** @param {string} key */
-const sameKey = (key) => (
-  `Sending it again uses the same Idempotency-Key (${key}), so it cannot be booked twice.`
-);
