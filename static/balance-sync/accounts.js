@@ -6,6 +6,7 @@ import { sparkline } from "../parts/sparkline.js";
 import { clockTime, movement, words } from "../parts/wording.js";
 import { minorUnits } from "../tallywire-client.js";
 import { Courses } from "./courses.js";
+import { tradeTold } from "./wording.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("../tallywire-client.js").Account} Account */
@@ -180,11 +181,12 @@ const announce = (() => {
     pending = null;
     setTimeout(speak, 1000);
   };
-  return (/** @type {Update} */ { change_type: type, changes }) => {
-    if (!changes.length) return;
-    pending = `${words(type)}: ${changes.map((change) => (
+  return (/** @type {Update} */ { change_type: type, changes, trade }) => {
+    if (!changes.length && !trade) return;
+    const moves = changes.map((change) => (
       `${movement(change) || "nothing moved"} ${change.asset} in ${change.book}, balance ${grouped(change.balance)}`
-    )).join("; ")}`;
+    ));
+    pending = `${words(type)}: ${[...(trade ? [tradeTold(trade)] : []), ...moves].join("; ")}`;
     if (waiting) return;
     waiting = true;
     setTimeout(speak, 0);

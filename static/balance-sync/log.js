@@ -5,8 +5,9 @@ import { statusWords } from "../parts/connection-light.js";
 import { copyOf, element, one, show, write } from "../parts/elements.js";
 import { Newest } from "../parts/newest.js";
 import { Rows } from "../parts/rows.js";
+import { controlWords } from "../parts/trade-words.js";
 import { capital, clockTime, counted, words } from "../parts/wording.js";
-import { fillRow, moved, noticed, stillHeld } from "./wording.js";
+import { fillRow, moved, noticed, stillHeld, tradeTold } from "./wording.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./wording.js").Row} Row */
@@ -103,7 +104,7 @@ export class Log {
     });
     session.on("update", ({ update, replayed }) => this.#update(update, replayed));
     session.on("control", ({ control, replayed }) => {
-      this.note("control", `Trading control ${control.mode} in ${control.book}`, {
+      this.note("control", `Trading control: ${controlWords(control)}`, {
         about: [`position ${control.position}`, replayed && "replayed"].filter(Boolean).join(" · "),
         position: control.position,
         tone: "warn",
@@ -125,12 +126,12 @@ export class Log {
    * @param {boolean} replayed
    */
   #update(update, replayed) {
-    const { change_type: type, position, changes, description } = update;
+    const { change_type: type, position, changes, description, trade } = update;
     const about = [
-      `position ${position}`, description, replayed && "replayed", stillHeld(update.hold),
+      `position ${position}`, trade && tradeTold(trade), description, replayed && "replayed", stillHeld(update.hold),
     ].filter(Boolean);
     if (changes.length === 0) {
-      this.note("update", capital(words(type)), {
+      this.note("update", [capital(words(type)), trade?.book, trade?.pair].filter(Boolean).join(" "), {
         about: about.join(" · "), position, data: update,
       });
     }

@@ -5,7 +5,7 @@ import { copyOf, element, oncePerFrame, show, write } from "../parts/elements.js
 import { Rows } from "../parts/rows.js";
 import { clockTime, counted, words } from "../parts/wording.js";
 import { decimalText, minorUnits } from "../tallywire-client.js";
-import { fillRow, moved } from "./wording.js";
+import { fillRow, moved, tradeTold } from "./wording.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("./wording.js").Row} Row */
@@ -56,7 +56,9 @@ export class Monitor {
   /** @param {AdminUpdate} update */
   #addRows(update) {
     const { change_type: type, position, user_id: user, actor, timestamp } = update;
-    const about = [`position ${position}`, clockTime(timestamp), words(type), actor && `by ${actor}`];
+    const about = [
+      `position ${position}`, clockTime(timestamp), words(type), actor && `by ${actor}`, update.trade && tradeTold(update.trade),
+    ];
     const subject = user ?? "nobody";
     if (update.changes.length === 0) {
       const { control } = update;

@@ -1,4 +1,4 @@
-/** The balance sync test page: one identity per tab, its live balances, and forms to move money. */
+/** The balance sync test page: one identity per tab, its live balances, and forms to move money and to trade. */
 
 import { ConnectionLight } from "../parts/connection-light.js";
 import { element, show, write } from "../parts/elements.js";
@@ -10,12 +10,13 @@ import { Log } from "./log.js";
 import { Monitor } from "./monitor.js";
 import { Operations } from "./operations.js";
 import { drawBadge } from "./tab-badge.js";
+import { Trading } from "./trading.js";
 import { TrialPanel } from "./trial-panel.js";
 
 const log = new Log();
 const light = new ConnectionLight(element("connection"));
 const trial = new TrialPanel();
-const panels = [new Accounts(), new Monitor(), new Holds(log), new Operations(log), log];
+const panels = [new Accounts(), new Monitor(), new Holds(log), new Operations(log), new Trading(log), log];
 
 /** @type {Session | null} */
 let session = null;
@@ -28,7 +29,7 @@ function start(user, superadmin) {
   session?.end();
   const pasted = () => element("token", HTMLInputElement).value.trim();
   const identity = new Identity(user, superadmin ? "superadmin" : "user", pasted);
-  session = new Session(identity, superadmin ? ["balances", "monitor"] : ["balances"]);
+  session = new Session(identity, superadmin ? ["balances", "prices", "monitor"] : ["balances", "prices"]);
   show(element("superadmin-banner"), superadmin);
   drawBadge(identity);
   const query = new URLSearchParams(location.search);

@@ -2,10 +2,12 @@
 
 import { grouped } from "../parts/amounts.js";
 import { one, write } from "../parts/elements.js";
+import { endingOf, tradeWords } from "../parts/trade-words.js";
 import { isIncome, movement, words } from "../parts/wording.js";
 
 /** @typedef {import("../tallywire-client.js").Change} Change */
 /** @typedef {import("../tallywire-client.js").Hold} Hold */
+/** @typedef {import("../tallywire-client.js").Trade} Trade */
 
 /**
  * A row of the log, or of everybody's changes.
@@ -59,4 +61,13 @@ export function stillHeld(hold) {
   return hold?.status === "open" && hold.remaining !== hold.amount
     ? `${grouped(hold.remaining)} of ${grouped(hold.amount)} still held`
     : "";
+}
+
+/**
+ * What was traded, and how it ended where it has ended.
+ * @param {Trade} trade
+ */
+export function tradeTold(trade) {
+  const what = tradeWords(trade);
+  return trade.kind === "spot" || trade.status === "open" ? what : `${what}, ${endingOf(trade).text}`;
 }

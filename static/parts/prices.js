@@ -3,7 +3,6 @@
 import { grouped } from "./amounts.js";
 import { copyOf, one, show, write } from "./elements.js";
 import { sparkline } from "./sparkline.js";
-import { SIMULATED } from "./trade-words.js";
 import { clockTime } from "./wording.js";
 import { minorUnits } from "../tallywire-client.js";
 
@@ -40,7 +39,7 @@ export function isStale({ stale_after_s: staleAfter }, price, now) {
  * What a page has of its own.
  * @typedef {object} PricesPage
  * @property {HTMLElement} list
- * @property {string} template id of a row's: .pair, .value, .source, .stale, .at and .sparkline
+ * @property {string} template id of a row's: .pair-name, .value, .source, .stale, .at and .sparkline
  */
 
 export class Prices {
@@ -90,6 +89,11 @@ export class Prices {
     }
   }
 
+  /** Whether any of them is of no market. */
+  get areSimulated() {
+    return [...this.#newest.values()].some(({ source }) => source === "simulated");
+  }
+
   /**
    * The newest price of a pair, where one is known.
    * @param {string} pair
@@ -120,8 +124,7 @@ export class Prices {
   #newRow(pair) {
     const row = copyOf(this.page.template);
     row.dataset.pair = pair;
-    write(one(row, ".pair"), pair);
-    one(row, ".source").title = SIMULATED;
+    write(one(row, ".pair-name"), pair);
     return row;
   }
 }

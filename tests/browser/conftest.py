@@ -62,6 +62,12 @@ class Ledger:
         path = f"/v1/admin/trading-controls/{user}"
         (await self._http.put(path, json={"mode": mode})).raise_for_status()
 
+    async def offer(self, pair: str, *seconds: int) -> None:
+        """Let options of `pair` last so many seconds, each paying 0.9."""
+        durations = [{"duration_s": each, "payout_rate": "0.9"} for each in seconds]
+        path = f"/v1/admin/pairs/{pair}"
+        (await self._http.put(path, json={"durations": durations})).raise_for_status()
+
     async def hold(self, user: str, amount: str) -> str:
         """Hold USDT of `user` in `main`; the result is the hold's id."""
         body = {"user_id": user, "asset": "USDT", "amount": amount}
@@ -138,13 +144,15 @@ async def _ledger(site: RunningServer) -> AsyncIterator[Ledger]:
 async def shared_site(
     tmp_path_factory: pytest.TempPathFactory, forks: Forks
 ) -> AsyncIterator[RunningServer]:
-    """A server in development mode, started once for many tests."""
+    """A server in development mode, started once for many tests; options may last a second."""
     folder = tmp_path_factory.mktemp("site")
     url = f"sqlite+aiosqlite:///{folder / 'ledger.db'}"
     environment = server_environment(url, secret=None)
     running = RunningServer(folder, environment, secret=None, forks=forks)
     try:
         await running.start()
+        async with _ledger(running) as ledger:
+            await ledger.offer("BTC-USDT", 1, 30, 300)  # so that nobody waits for the shortest
         yield running
     finally:
         running.discard()

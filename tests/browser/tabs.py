@@ -101,6 +101,17 @@ class Tab:
         """Wait for the words below the form."""
         await expect(self.page.locator("#result-words")).to_have_text(text)
 
+    async def trade(self, kind: str, **fields: str) -> None:
+        """Fill in the form of trades and send it; kind: Option or Spot order; fields: by ids."""
+        await self.page.get_by_role("radio", name=kind).check()
+        for name, value in fields.items():
+            await self.page.locator(f"#{name}").fill(value)
+        await self.page.locator("#order-submit").click()
+
+    async def expect_trade(self, text: str | re.Pattern[str]) -> None:
+        """Wait for the words below the form of trades."""
+        await expect(self.page.locator("#order-result p").first).to_have_text(text)
+
     async def logged_positions(self) -> list[int]:
         """The positions of the updates in the log, oldest first: also of rows out of view."""
         text: str = await self.page.evaluate(_COPY_LOG)

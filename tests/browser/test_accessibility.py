@@ -32,6 +32,8 @@ async def test_the_balance_sync_page_of_a_user(
 ) -> None:
     main = "main/anna/USDT"
     await shared_ledger.deposit("anna", "1000")
+    await shared_ledger.deposit("anna", "1000", book="demo")
+    await shared_ledger.set_control("anna", "win")
     await shared_ledger.change_account(main, alert_below="2000")
     tab: Tab = await new_shared_tab()
     wire = await Wire.between(tab)
@@ -50,6 +52,11 @@ async def test_the_balance_sync_page_of_a_user(
     await tab.watch("anna")
     await tab.move("Hold", "60", description="A room")
     await expect(tab.page.locator("#holds .hold")).to_have_count(1)
+    await tab.trade("Option", stake="10")
+    await expect(tab.page.locator("#trades .trade")).to_have_count(1)
+    await tab.page.get_by_role("radio", name="300 s").check(force=True)
+    await tab.trade("Option", stake="20")
+    await expect(tab.page.locator("#trades .trade")).to_have_count(2)
     await tab.expect_balance(main, "1,000.000000", "verified")
     await tab.page.locator("#log [data-kind=update]").first.click()
     await expect(tab.page.locator("#log-detail")).to_be_visible()
@@ -62,6 +69,8 @@ async def test_the_balance_sync_page_of_a_user(
     await tab.watch("anna")
     await tab.move("Withdrawal", "10000.01")
     await expect(tab.page.locator("#amount-error")).to_be_visible()
+    await tab.trade("Spot order", **{"order-amount": "10", "limit": "1"})
+    await expect(tab.page.locator("#limit-error")).to_be_visible()
     wire.alter = lambda message: (  # type: ignore[method-assign]
         [{**message, "changes": [{**change, "digest": "0" * 64} for change in message["changes"]]}]
         if message["type"] == "balance_update"
@@ -86,7 +95,12 @@ async def test_the_balance_sync_page_of_a_superadmin(
     new_shared_tab: NewTab, shared_ledger: Ledger
 ) -> None:
     await shared_ledger.deposit("root", "5")
+    await shared_ledger.deposit("root", "5", book="demo")
+    option = {"pair": "BTC-USDT", "direction": "up", "stake": "1", "duration_s": 300}
+    await shared_ledger.trade("root", "/v1/options", **option, book="demo")
     tab = await (await new_shared_tab()).watch("root", superadmin=True)
     await shared_ledger.deposit("root", "5")
     await tab.expect_balance("main/root/USDT", "10.000000", "verified")
+    await expect(tab.page.locator("#trades .force")).to_be_visible()
+    await expect(tab.page.locator("#control")).to_be_visible()
     assert await violations(tab.page) == []
