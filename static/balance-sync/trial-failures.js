@@ -11,6 +11,8 @@ export const LOOK = Object.freeze({
   wrong: "Compare the answer of the call with the frame of /ws in the network panel: the server encodes both once, at the commit.",
   twice: "Look at GET /v1/users/USER/history: two transactions under one key would be a fault of the ledger, one transaction shown twice a fault of the client.",
   resumed: "Look at the `connect` message in the frames of /ws (its `resume`) and at the `resumed` that answers it; GET /v1/users/USER/history has what should have come.",
+  trade: "Compare the answer of the call with the frame of /ws in the network panel, and with GET /v1/options or /v1/spot/orders; docs/contract.md, section 3, has the rules of trades. `tallywire verify` holds every trade against the journal.",
+  settlement: "Options are settled by the worker (in development mode by the server): is it running? /metrics tells how long an expired option has been open.",
   crypto: "Digests need WebCrypto, which browsers give to HTTPS and loopback addresses only: open the page by one of these.",
   ledger: "Run `tallywire verify`: it proves what is stored; where it finds nothing, what was shown is wrong.",
   page: "This is a fault of the page or the browser: look at the browser's console.",

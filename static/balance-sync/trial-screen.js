@@ -9,6 +9,7 @@ import { Failure, LOOK } from "./trial-failures.js";
 /** @typedef {import("../tallywire-client.js").Account} Account */
 /** @typedef {import("../tallywire-client.js").AdminUpdate} AdminUpdate */
 /** @typedef {import("../tallywire-client.js").Change} Change */
+/** @typedef {import("../tallywire-client.js").Control} Control */
 /** @typedef {import("../tallywire-client.js").Update} Update */
 /** @typedef {{update: Update, replayed: boolean, at: number}} Seen at: of performance.now() */
 
@@ -22,6 +23,8 @@ export class Screen {
   latest = [];
   /** Of the event "resumed". @type {{from: number, to: number, count: number}[]} */
   resumed = [];
+  /** Of the event "control". @type {{control: Control & {position: number}, at: number}[]} */
+  controls = [];
   /** What did not fit, in words. @type {string[]} */
   mismatches = [];
   #heard = new EventTarget();
@@ -45,6 +48,7 @@ export class Screen {
     this.on("update", (detail) => this.seen.push({ ...detail, at: performance.now() }));
     this.on("latest", (detail) => this.latest.push({ ...detail, at: performance.now() }));
     this.on("resumed", (detail) => this.resumed.push(detail));
+    this.on("control", ({ control }) => this.controls.push({ control, at: performance.now() }));
     this.on("mismatch", ({ account, words }) => {
       this.mismatches.push(account ? `${account}: ${words}` : words);
     });

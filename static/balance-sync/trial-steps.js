@@ -1,5 +1,6 @@
 /**
  * The comprehensive test as data: what is done, by whom, and what its users' screens must show.
+ * The options that it opens early are awaited near its end.
  *
  * A step either books something (`by`, `path`, `body`, `type`, `shows`) or has a `run` of its own.
  * Its users are `ann` and `ben`, made for this run, in the demo book.
@@ -7,6 +8,9 @@
 
 import { FIRST_DIGEST, entryDigest, openEventStream } from "../tallywire-client.js";
 import { Failure, LOOK, NotHere, same } from "./trial-failures.js";
+import {
+  bought, controlElsewhere, controlled, endedByHand, limitNotMet, opened, settled, sold, tradesEqualLedger,
+} from "./trial-trading.js";
 
 /** @typedef {import("./trial.js").Trial} Trial */
 /** @typedef {import("./trial.js").Timing} Timing */
@@ -82,6 +86,14 @@ export const STEPS = [
     type: "transfer",
     shows: { ann: { amount: "-60.000000" }, ben: { amount: "60.000000" } },
   },
+  { name: "Option opened: the stake is taken at once", run: opened("by the price", "normal") },
+  { name: "Trading control “win” in demo, told on the user’s screen", run: controlled("win") },
+  { name: "Option opened under “win”", run: opened("win", "win") },
+  { name: "Trading control “lose”", run: controlled("lose") },
+  { name: "Option opened under “lose”", run: opened("lose", "lose") },
+  { name: "Trading control back to normal", run: controlled("normal") },
+  { name: "Trading control in another book: refused", run: controlElsewhere },
+  { name: "Option ended by hand before its time", run: endedByHand },
   {
     name: "Charge",
     by: "operator",
@@ -133,11 +145,17 @@ export const STEPS = [
     type: "hold_voided",
     shows: { ann: { amount: "0.000000", held: "-64.500000" } },
   },
+  { name: "Spot order: buys for an amount of quote", run: bought },
+  { name: "Spot order: sells an amount of base", run: sold },
+  { name: "Limit not met: refused, nothing changes", run: limitNotMet },
   { name: "Refused withdrawal: nothing changes, nothing is shown", run: refusedWithdrawal },
   { name: "The same request twice at once: booked once", run: sameKeyTwice },
   { name: "Disconnected: what was missed comes, once and in order", run: disconnected },
   { name: "A screen in mode “latest”", run: latestMode },
   { name: "Without WebSockets: falls back to SSE, which shows the same", run: eventStream },
+  { name: "The first option is settled by the price of its expiry", run: settled("by the price") },
+  { name: "The option under “win” is won", run: settled("win") },
+  { name: "The option under “lose” is lost", run: settled("lose") },
   {
     name: "Adjustment to a new balance: back to zero",
     by: "operator",
@@ -156,6 +174,7 @@ export const STEPS = [
   },
   { name: "Every digest, from the first entry on", run: digests },
   { name: "The screens equal balances and history", run: screensEqualLedger },
+  { name: "The trades on the screens equal those over HTTP", run: tradesEqualLedger },
 ];
 
 /** @param {Trial} trial */
@@ -309,9 +328,15 @@ async function digests(trial) {
 async function screensEqualLedger(trial) {
   for (const who of trial.names) {
     const screen = trial.screens[who];
-    const booked = (await trial.history(who)).map(({ position }) => position);
-    const shown = screen.seen.map(({ update }) => update.position);
-    same(`the screen of ${screen.user} to have shown exactly its history:`, booked, shown, LOOK.resumed);
+    const history = await trial.history(who);
+    /** @param {Update[]} updates */
+    const positions = (updates) => updates.map(({ position }) => position);
+    const changes = positions(history.filter(({ control }) => !control));
+    const shown = positions(screen.seen.map(({ update }) => update));
+    same(`the screen of ${screen.user} to have shown exactly its history:`, changes, shown, LOOK.resumed);
+    const controls = positions(history.filter(({ control }) => control));
+    const told = screen.controls.map(({ control }) => control.position);
+    same(`the screen of ${screen.user} to have been told of every control:`, controls, told, LOOK.resumed);
     const { balances } = await trial.get(who, `/v1/users/${screen.user}/balances`);
     const accounts = [...screen.accounts.values()].map(({ proof, ...balance }) => balance);
     same(`the screen of ${screen.user} to equal its balances:`, sorted(balances), sorted(accounts), LOOK.ledger);

@@ -3,11 +3,13 @@
 import { Identity, NoToken, claimsOf } from "../parts/identity.js";
 import { NoAnswer, Refusal, Requests, newKey } from "../parts/requests.js";
 import { capital } from "../parts/wording.js";
+import { decimalText, minorUnits } from "../tallywire-client.js";
 import { Failure, LOOK, NotHere, refused, same } from "./trial-failures.js";
 import { Screen, WatchedScreen } from "./trial-screen.js";
 
 /** @typedef {import("./trial-steps.js").Step} Step */
 /** @typedef {import("./trial-steps.js").Booking} Booking */
+/** @typedef {import("../parts/trade-words.js").Option} Option */
 /** @typedef {import("../tallywire-client.js").Update} Update */
 /** @typedef {import("../tallywire-client.js").ClientOptions} ClientOptions */
 /** @typedef {"ann" | "ben"} Name */
@@ -30,16 +32,25 @@ import { Screen, WatchedScreen } from "./trial-screen.js";
 
 const BOOK = "demo";
 const ASSET = "USDT";
+const SCALE = 6;
+const COUNT_EVERY_MS = 250;
 /** @type {Name[]} */
 const NAMES = ["ann", "ben"];
 
 export class Trial {
   names = NAMES;
+  bookName = BOOK;
+  asset = ASSET;
+  /** By what they are called in the steps, as they were opened. @type {Map<string, Option>} */
+  options = new Map();
   /** By step, the transaction that it booked. @type {Map<string, string>} */
   #booked = new Map();
   /** @type {Screen[]} */
   #opened = [];
   #isLost = false;
+  /** The step that runs. */
+  #index = 0;
+  #stopped = new AbortController().signal;
 
   /**
    * @param {Step[]} steps
@@ -77,14 +88,16 @@ export class Trial {
    * @param {AbortSignal} stopped nothing is begun after it
    */
   async run(stopped) {
+    this.#stopped = stopped;
     try {
       for (const [index, step] of this.steps.entries()) {
+        this.#index = index;
         if (this.#isLost || stopped.aborted) {
           this.#tell(index, { state: "left out" });
           continue;
         }
         this.#tell(index, { state: "running" });
-        this.#tell(index, await this.#one(step));
+        this.#tell(index, { words: "", ...await this.#one(step) });
       }
     } finally {
       for (const screen of this.#opened) screen.close();
@@ -141,6 +154,32 @@ export class Trial {
 
   newKey() {
     return newKey();
+  }
+
+  /**
+   * Waits until the server's clock shows a moment, and counts down in the step's row.
+   * @param {string} moment RFC 3339
+   * @param {string} what happens then
+   * @throws {NotHere} where the run is stopped meanwhile
+   */
+  async untilServerTime(moment, what) {
+    const { client } = this.screens.ben;
+    for (;;) {
+      if (this.#stopped.aborted) throw new NotHere("The test was stopped while this was awaited.");
+      const left = Date.parse(moment) - client.serverNow;
+      if (left <= 0) return;
+      this.#tell(this.#index, { words: `${what} in ${Math.ceil(left / 1000)} s.` });
+      await new Promise((resolve) => { setTimeout(resolve, Math.min(left, COUNT_EVERY_MS)); });
+    }
+  }
+
+  /**
+   * The sum of two amounts of the test's asset.
+   * @param {string} one
+   * @param {string} other
+   */
+  sum(one, other) {
+    return decimalText(minorUnits(one, SCALE) + minorUnits(other, SCALE), SCALE);
   }
 
   /**
@@ -208,14 +247,16 @@ export class Trial {
    * @param {string} [key]
    */
   async post(who, path, body, key = newKey()) {
-    const askedAt = performance.now();
-    try {
-      const { outcome, replayed } = await this.requests[who].post(path, body, key);
-      return { outcome, replayed, askedAt, answeredAt: performance.now() };
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      throw refused(`POST ${path}`, error);
-    }
+    return accepted(`POST ${path}`, () => this.requests[who].post(path, body, key));
+  }
+
+  /**
+   * @param {Who} who
+   * @param {string} path
+   * @param {object} body
+   */
+  async put(who, path, body) {
+    return accepted(`PUT ${path}`, () => this.requests[who].put(path, body));
   }
 
   /**
@@ -226,13 +267,17 @@ export class Trial {
    * @param {string} [key]
    */
   async refusal(who, path, body, key = newKey()) {
-    try {
-      await this.requests[who].post(path, body, key);
-    } catch (error) {
-      if (error instanceof Refusal) return error.code;
-      throw error;
-    }
-    throw new Failure(`POST ${path} to be refused`, "it was accepted", LOOK.refused);
+    return codeOf(`POST ${path}`, this.requests[who].post(path, body, key));
+  }
+
+  /**
+   * The same of a PUT.
+   * @param {Who} who
+   * @param {string} path
+   * @param {object} body
+   */
+  async refusalOfPut(who, path, body) {
+    return codeOf(`PUT ${path}`, this.requests[who].put(path, body));
   }
 
   /**
@@ -252,6 +297,39 @@ export class Trial {
     const { items } = await this.get(who, `/v1/users/${this.users[who]}/history?limit=1000`);
     return items.reverse();
   }
+}
+
+/**
+ * The answer of a call, and when it was asked for and came.
+ * @param {string} call
+ * @param {() => Promise<{outcome: any, replayed: boolean}>} ask
+ * @throws {Failure} where it is refused
+ */
+async function accepted(call, ask) {
+  const askedAt = performance.now();
+  try {
+    const { outcome, replayed } = await ask();
+    return { outcome, replayed, askedAt, answeredAt: performance.now() };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    throw refused(call, error);
+  }
+}
+
+/**
+ * The code with which a call is refused.
+ * @param {string} call
+ * @param {Promise<unknown>} answer
+ * @throws {Failure} where it is accepted
+ */
+async function codeOf(call, answer) {
+  try {
+    await answer;
+  } catch (error) {
+    if (error instanceof Refusal) return error.code;
+    throw error;
+  }
+  throw new Failure(`${call} to be refused`, "it was accepted", LOOK.refused);
 }
 
 /**
