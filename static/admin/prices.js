@@ -1,6 +1,7 @@
 /** The newest price of each pair, how old it is and where it is from; and pushing one. */
 
 import { grouped } from "../parts/amounts.js";
+import { decimalText, minorUnits } from "../tallywire-client.js";
 import { element, show, write } from "../parts/elements.js";
 import { isStale } from "../parts/prices.js";
 import { SIMULATED } from "../parts/trade-words.js";
@@ -10,7 +11,7 @@ import { failureWords, unreadWords } from "./wording.js";
 
 /** @typedef {import("../parts/session.js").Session} Session */
 /** @typedef {import("../tallywire-client.js").Price} Price */
-/** @typedef {import("../parts/prices.js").Pair} Pair */
+/** @typedef {import("../parts/prices.js").Pair & {exposure_limit: string}} Pair */
 
 const EVERY_MS = 3000;
 
@@ -29,6 +30,32 @@ export function ageWords(pair, price, now) {
   return isStale(pair, price, now)
     ? { text: `${age}, stale after ${pair.stale_after_s} s: trades are refused`, tone: "bad" }
     : { text: age, tone: "good" };
+}
+
+/**
+ * Without the zeros that its decimals end with: a setting is nobody's balance.
+ * @param {string} amount a decimal string
+ */
+const short = (amount) => grouped(amount.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
+
+/**
+ * The rules of a pair in words.
+ * @param {Pair} pair
+ * @returns {{fee: string, least: string, options: string, stake: string, exposure: string}}
+ */
+export function rulesOf({ base, quote, fee_bps: fee, minimum, durations, maximum_stake: stake, exposure_limit: exposure }) {
+  /** @param {bigint} hundredths */
+  const percent = (hundredths) => `${short(decimalText(hundredths, 2))} %`;
+  const options = durations.map(({ duration_s: seconds, payout_rate: rate }) => (
+    `${seconds} s ${percent(minorUnits(rate, 4))}`
+  ));
+  return {
+    fee: percent(BigInt(fee)),
+    least: `${short(minimum)} ${base}`,
+    options: options.join(", ") || "none",
+    stake: `${short(stake)} ${quote}`,
+    exposure: `${short(exposure)} ${quote}`,
+  };
 }
 
 export class Prices {
@@ -89,6 +116,10 @@ export class Prices {
       return tableRow([
         pair.pair, number(price ? grouped(price.price) : "–"), price?.source ?? "–", ageWords(pair, price, now),
       ]);
+    }));
+    element("pairs").replaceChildren(...pairs.map((pair) => {
+      const { fee, least, options, stake, exposure } = rulesOf(pair);
+      return tableRow([pair.pair, number(fee), number(least), options, number(stake), number(exposure)]);
     }));
     const names = pairs.map(({ pair }) => pair);
     if (names.join() !== [...this.pair.options].map(({ value }) => value).join()) {

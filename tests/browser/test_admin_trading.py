@@ -137,6 +137,8 @@ async def test_prices_tell_their_source_and_age_and_are_pushed_by_superadmins(
     await expect(pair).to_contain_text("simulated")
     await expect(pair.locator("[data-tone=good]")).to_have_text(re.compile(r"^\d+ s$"))
     await expect(page.locator("#prices-simulated")).to_contain_text("of no market")
+    rules = page.locator("#pairs tr").filter(has_text="ETH-USDT")
+    await expect(rules).to_contain_text("30 s 80 %, 60 s 85 %")
 
     await page.locator("#push-pair").select_option("ETH-USDT")
     await page.locator("#push-price").fill("3200.123")

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { settingsToSend } from "../../static/admin/account-settings.js";
 import { besidesWords, entriesOf, filterInWords, filterOf, hasWords, isAmount, passes, spelt, wordsSought } from "../../static/admin/entries.js";
 import { requestOf } from "../../static/admin/operations.js";
-import { ageWords } from "../../static/admin/prices.js";
+import { ageWords, rulesOf } from "../../static/admin/prices.js";
 import { isOfAll, outcomeWords, scopeWords, valueWords } from "../../static/admin/proof.js";
 import { Rates } from "../../static/admin/rates.js";
 import { checksInWords, webhookWords } from "../../static/admin/service.js";
@@ -80,6 +80,18 @@ test("an option that loses, and a control, are filtered and found by what they a
   assert(hasWords(loss, wordsSought("btc-usdt superadmin simulated 64,999")));
   assert(hasWords(control, wordsSought("demo win")));
   assert.equal(besidesWords(update()), "");
+});
+
+test("the rules of a pair in words", () => {
+  const pair = { base: "BTC", quote: "USDT", fee_bps: 15, minimum: "0.00010000", maximum_stake: "1000.000000",
+    exposure_limit: "100000.500000", durations: [{ duration_s: 30, payout_rate: "0.8550" }, { duration_s: 60, payout_rate: "1.0000" }] };
+  assert.deepEqual(rulesOf(/** @type {any} */ (pair)), {
+    fee: "0.15 %", least: "0.0001 BTC", options: "30 s 85.5 %, 60 s 100 %", stake: "1,000 USDT", exposure: "100,000.5 USDT",
+  });
+  const plain = { ...pair, fee_bps: 0, quote: "COIN", maximum_stake: "1000", exposure_limit: "0", durations: [] };
+  assert.deepEqual(rulesOf(/** @type {any} */ (plain)), {
+    fee: "0 %", least: "0.0001 BTC", options: "none", stake: "1,000 COIN", exposure: "0 COIN",
+  });
 });
 
 test("how old a price is, and when that refuses trades", () => {
