@@ -175,6 +175,7 @@ def _post(
     catalog: Catalog,
     pointer: str = "/amount",
 ) -> Decision:
+    _refuse_unbalanced(legs)
     user_legs = [leg for leg in legs if not leg.key.is_system]
     opened = [_opened(accounts[leg.key], catalog, strict=True) for leg in user_legs]
     for refuse in (_refuse_closed, _refuse_frozen, _refuse_suspended):
@@ -310,6 +311,16 @@ def _opened(account: Account, catalog: Catalog, *, strict: bool) -> Account:
     if strict and book.accounts == "strict":
         raise UnknownUser(f"book {book.name!r} has no account for {account.key.owner!r}")
     return replace(account, floor=book.floor_for(catalog.asset(account.key.asset)))
+
+
+def _refuse_unbalanced(legs: tuple[Leg, ...]) -> None:
+    # No function of the ledger makes such legs, but a program can: money never changes its book.
+    sums: dict[tuple[str, str], int] = {}
+    for leg in legs:
+        place = (leg.key.book, leg.key.asset)
+        sums[place] = sums.get(place, 0) + leg.amount
+    if any(sums.values()):
+        raise InvalidRequest("the legs of each book and asset sum to zero")
 
 
 def _refuse_closed(account: Account, leg: Leg, kind: TransactionType) -> None:

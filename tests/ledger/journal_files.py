@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from hashlib import sha256
 from typing import Any
 
-from tallywire.ledger import BalanceManager, Details, changes, open_ledger, schema
+from tallywire.ledger import (
+    BalanceManager,
+    Details,
+    changes,
+    journal_lines,
+    open_ledger,
+    schema,
+)
+from tallywire.ledger.digest import GENESIS, batch_seal, content_hash
 
 from .raw import rows
 
@@ -79,3 +88,34 @@ def written(lines: Lines) -> bytes:
 
 async def contents(url: str) -> dict[str, list[dict[str, Any]]]:
     return {name: await rows(url, f"SELECT * FROM {name}") for name in TABLES}
+
+
+def resealed(lines: Lines) -> Lines:
+    """`lines` with content hashes and seals as their contents give them."""
+    previous = GENESIS
+    transactions = {line["position"]: line for line in lines if line["line"] == "transaction"}
+    for line in lines:
+        if line["line"] != "seal":
+            continue
+        batch = [transactions[n] for n in range(line["first"], line["last"] + 1)]
+        for each in batch:
+            columns = [each.get(name) for name in journal_lines.TRANSACTION_COLUMNS[:-1]]
+            legs = [
+                (leg["account"], *(leg.get(name) for name in journal_lines.POSTING_COLUMNS))
+                for leg in each["postings"]
+            ]
+            each["content_hash"] = content_hash(columns, legs)
+        hashes = [each["content_hash"] for each in batch]
+        previous = line["seal"] = batch_seal(
+            previous, line["first"], line["last"], line["created_at"], hashes
+        )
+    lines[0]["seal"] = previous
+    return lines
+
+
+def closed(lines: Lines) -> bytes:
+    """`lines` as a file, whose closing line fits."""
+    before = written(lines[:-1])
+    end = {**lines[-1], "sha256": sha256(before).hexdigest()}
+    prices = sum(line["line"] == "price" for line in lines)
+    return before + written([{**end, **({"prices": prices} if prices else {})}])

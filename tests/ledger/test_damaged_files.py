@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tallywire.ledger import import_journal, journal_lines, open_ledger
-from tallywire.ledger.digest import GENESIS, batch_seal, content_hash
+from tallywire.ledger import import_journal, open_ledger
 from tallywire.ledger.importing import FileRefused
 
-from .journal_files import Lines, contents, exported, parsed, write_all, written
+from .journal_files import Lines, contents, exported, parsed, resealed, write_all, written
 
 # What an accident or a clumsy hand does to a file: the change, the line that is named, and why.
 
@@ -232,31 +231,8 @@ def _leg(lines: Lines, nth: int, account: str) -> dict[str, Any]:
     return found
 
 
-def _resealed(lines: Lines) -> Lines:
-    """`lines` with content hashes and seals as their contents give them."""
-    previous = GENESIS
-    transactions = {line["position"]: line for line in lines if line["line"] == "transaction"}
-    for line in lines:
-        if line["line"] != "seal":
-            continue
-        batch = [transactions[n] for n in range(line["first"], line["last"] + 1)]
-        for each in batch:
-            columns = [each.get(name) for name in journal_lines.TRANSACTION_COLUMNS[:-1]]
-            legs = [
-                (leg["account"], *(leg.get(name) for name in journal_lines.POSTING_COLUMNS))
-                for leg in each["postings"]
-            ]
-            each["content_hash"] = content_hash(columns, legs)
-        hashes = [each["content_hash"] for each in batch]
-        previous = line["seal"] = batch_seal(
-            previous, line["first"], line["last"], line["created_at"], hashes
-        )
-    lines[0]["seal"] = previous
-    return lines
-
-
 async def test_sealing_anew_gives_the_same_seals(file: Path) -> None:
-    assert written(_resealed(parsed(file.read_bytes()))) == file.read_bytes()
+    assert written(resealed(parsed(file.read_bytes()))) == file.read_bytes()
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -264,7 +240,7 @@ async def test_a_forged_file_is_refused(name: str, file: Path, sqlite_url: str) 
     forge, why = FORGERIES[name]
     lines = parsed(file.read_bytes())
     forge(lines)
-    await _is_refused(written(_resealed(lines)), sqlite_url, why)
+    await _is_refused(written(resealed(lines)), sqlite_url, why)
 
 
 @settings(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from .trading_written import (
     SOLD,
     TIED,
     WON,
+    open_traded,
     write_trading,
 )
 
@@ -59,8 +59,8 @@ def traded_sqlite(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Pa
 
 
 async def _write(url: str, *statements: str) -> None:
-    clock, ids = ManualClock(), itertools.count(1)
-    async with open_ledger(url, clock=clock, new_id=lambda: transaction_id(next(ids))) as manager:
+    clock = ManualClock()
+    async with open_traded(url, clock) as manager:
         await write_trading(manager, clock)
         assert (await manager.reader.head()).position == END
     await execute(url, *statements)
@@ -358,6 +358,14 @@ LIES: dict[str, Lie] = {
     ),
     "a mode": Lie(
         told('"mode":"win"', '"mode":"always"', CONTROL), SCREEN, NOBODY, "control of alice"
+    ),
+    "a mode that its user sees otherwise": Lie(
+        (
+            "UPDATE transactions SET encoded = substr(encoded, 1, instr(encoded, 'win') - 1)"
+            " || 'lose' || substr(encoded, instr(encoded, 'win') + 3)"
+            f" WHERE position = {CONTROL}",
+        ),
+        *(SCREEN, NOBODY, "control shown to alice"),
     ),
     "a control that a deposit tells": Lie(
         told('"changes":[', '"control":{"mode":"win","book":"demo"},"changes":[', 2),

@@ -5,19 +5,32 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tallywire.ledger import BalanceManager, import_journal, open_ledger
+from tallywire.ledger import BalanceManager, import_journal, importing, open_ledger
 from tallywire.ledger.importing import FileRefused, NotEmpty
 from tallywire.ledger.trading.price_rows import PriceRows
 
-from .conftest import ManualClock
-from .journal_files import Lines, contents, exported, parsed, written
+from .conftest import ManualClock, transaction_id
+from .journal_files import Lines, closed, contents, exported, parsed, resealed, written
 from .oracle import examine
 from .raw import execute, rows
+from .trading_written import (
+    BOUGHT,
+    CONTROL,
+    END,
+    ENDS,
+    FORCED,
+    FORCED_END,
+    LOST,
+    OPEN,
+    SOLD,
+    WON,
+    open_traded,
+    write_trading,
+)
 
 # Exported before there was trading: no pairs, no prices, no column for trades.
 BEFORE_TRADING = Path(__file__).parent / "journal_before_trading.jsonl"
@@ -93,14 +106,6 @@ async def test_a_ledger_that_has_prices_is_not_empty(sqlite_url: str) -> None:
         await import_journal(sqlite_url, file)
 
 
-def closed(lines: Lines) -> bytes:
-    """`lines` as a file, whose closing line fits."""
-    before = written(lines[:-1])
-    end = {**lines[-1], "sha256": sha256(before).hexdigest()}
-    prices = sum(line["line"] == "price" for line in lines)
-    return before + written([{**end, **({"prices": prices} if prices else {})}])
-
-
 def _prices(lines: Lines) -> Lines:
     return [line for line in lines if line["line"] == "price"]
 
@@ -163,3 +168,115 @@ def prices_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     file = asyncio.run(make())
     assert parsed(file)[-1]["prices"] == 4
     return file
+
+
+# What is traded
+
+
+@pytest.mark.usefixtures("small_chunks")
+async def test_what_trading_keeps_arises_anew_from_the_journal(
+    database_url: str, empty_sqlite_url: str, empty_postgres_url: str
+) -> None:
+    clock = ManualClock()
+    async with open_traded(database_url, clock) as manager:
+        await write_trading(manager, clock)
+    target = empty_postgres_url if database_url.startswith("sqlite") else empty_sqlite_url
+    file = await exported(database_url)
+    imported = await import_journal(target, io.BytesIO(file))
+    assert await examine(target) == imported.position == END
+    for table in ("trades", "exposures", "trading_controls", "tickers"):
+        query = f"SELECT * FROM {table} ORDER BY 1, 2"
+        theirs = await rows(database_url, query)
+        assert theirs
+        assert await rows(target, query) == theirs, table
+    clock.move(seconds=301)
+    async with open_traded(target, clock, END) as manager:
+        assert (await manager.verify()).details == []
+        assert await manager.trading.settle_due() == 2
+        assert await manager.trading.settle_due() == 0
+        assert (await manager.verify()).details == []
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks so small that an option ends in another one than it opens in."""
+    monkeypatch.setattr(importing, "TRANSACTIONS_PER_CHUNK", 3)
+
+
+@pytest.fixture(scope="module")
+def traded_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file with trades of every kind."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('traded')}/ledger.db"
+
+    async def make() -> bytes:
+        clock = ManualClock()
+        async with open_traded(url, clock) as manager:
+            await write_trading(manager, clock)
+        return await exported(url)
+
+    return asyncio.run(make())
+
+
+def tell(position: int, old: str, new: str) -> Callable[[Lines], None]:
+    """Another telling of what the transaction at `position` did."""
+
+    def forge(lines: Lines) -> None:
+        (line,) = (line for line in lines if line.get("position") == position and "encoded" in line)
+        assert old in line["encoded"]
+        line["encoded"] = line["encoded"].replace(old, new)
+
+    return forge
+
+
+def change(position: int, **columns: Any) -> Callable[[Lines], None]:
+    """Other values in the columns of the transaction at `position`."""
+
+    def forge(lines: Lines) -> None:
+        (line,) = (line for line in lines if line.get("position") == position and "encoded" in line)
+        line.update(columns)
+
+    return forge
+
+
+WON_END = ENDS[0]
+
+# Files whose hashes and seals all fit.
+FORGERIES: dict[str, tuple[Callable[[Lines], None], str]] = {
+    "a higher fee than was paid": (
+        tell(BOUGHT, '"0.074075"', '"0.074076"'),
+        "leg of the trade of main/@fees/USDT",
+    ),
+    "another price than there was": (tell(SOLD, "60000.00", "60000.01"), "trade: price"),
+    "a higher payout": (tell(WON, '"8.000000"', '"9.000000"'), "trade: payout"),
+    "another outcome": (tell(WON_END, '"win"', '"tie"'), "trade: outcome"),
+    "another stake at its end": (tell(WON_END, '"10.000000"', '"11.000000"'), "trade: stake"),
+    "an end of another trade": (
+        change(WON_END, trade=transaction_id(LOST)),
+        "trade: client_order_id",
+    ),
+    "an end of no trade": (change(WON_END, trade="x"), "REVERT_ONCE: opening of trade x"),
+    "a trade without its name": (change(OPEN, trade=None), "trade told to alice"),
+    "a trade that is none": (tell(OPEN, '"stake":"7.000000"', '"stake":7'), "trade told to alice"),
+    "a mode that is none": (tell(CONTROL, '"win"', '"always"'), "control of alice"),
+    "a forced end that was not forced": (
+        tell(FORCED_END, '"forced":true', '"forced":false'),
+        "trade: forced",
+    ),
+    "an option controlled by nothing told": (
+        tell(FORCED, ',"control":"win"', ""),
+        "trade: forced",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_trades_that_do_not_fit_are_refused(
+    name: str, traded_file: bytes, sqlite_url: str
+) -> None:
+    forge, why = FORGERIES[name]
+    lines = parsed(traded_file)
+    forge(lines)
+    before = await contents(sqlite_url)
+    with pytest.raises(FileRefused, match=why):
+        await import_journal(sqlite_url, io.BytesIO(closed(resealed(lines))))
+    assert await contents(sqlite_url) == before

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tallywire.ledger import BalanceManager
+from contextlib import AbstractAsyncContextManager
 
-from .conftest import ManualClock
+from tallywire.ledger import BalanceManager, open_ledger
+
+from .conftest import ManualClock, numbered_ids, transaction_id
 
 PAIR = "BTC-USDT"
 
@@ -19,6 +21,14 @@ ENDS = range(13, 17)
 REFUNDED_END = 17
 OPEN, OPEN_IN_DEMO = 18, 19
 END = 19
+
+
+def open_traded(
+    url: str, clock: ManualClock, after: int = 0
+) -> AbstractAsyncContextManager[BalanceManager]:
+    """An open ledger whose transactions have the ids of the vectors' form, from `after` on."""
+    ids = numbered_ids(after + 1)
+    return open_ledger(url, clock=clock, new_id=lambda: transaction_id(next(ids)))
 
 
 async def write_trading(manager: BalanceManager, clock: ManualClock) -> None:
