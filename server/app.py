@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -208,7 +209,7 @@ async def _working(
         partial(settle_options, manager),
     ]
     if settings.prices == "simulated":
-        seed = settings.price_seed or (await manager.reader.head()).epoch
+        seed = _price_seed(settings, (await manager.reader.head()).epoch)
         simulation = Simulation(manager.prices, seed)
         # Whoever is served finds prices that are fresh.
         await simulation.step()
@@ -219,6 +220,13 @@ async def _working(
     finally:
         for task in running:
             await _cancelled(task)
+
+
+def _price_seed(settings: Settings, epoch: str) -> str:
+    """What simulated prices go by. By the epoch alone, which clients are told, they are foretold."""
+    if settings.price_seed is not None or settings.development:
+        return settings.price_seed or epoch
+    return hmac.digest(settings.secrets[0].encode(), f"prices\n{epoch}".encode(), "sha256").hex()
 
 
 def _publisher(bus: Bus) -> Callable[[Batch], Awaitable[None]]:

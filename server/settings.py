@@ -27,7 +27,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     What the operator decides.
 
     secrets: the first signs tokens, all verify them; none means development mode.
-    price_seed: what the course of simulated prices depends on; None: the journal's epoch.
+    price_seed: what simulated prices go by; None: the secret and the journal's epoch.
     user_rate: changes a second that one user may ask for, 0 for no limit.
     user_connections: live connections that one user may hold.
     verify_schedule, rebuild_schedule: when a worker verifies and repairs, and rebuilds; or never.

@@ -1,15 +1,23 @@
-"""Prices: how they are written, and what they make of amounts, exactly."""
+"""Prices: how they are written, what they make of amounts, and in which order they are stamped."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tallywire.ledger.errors import InvalidAmount
-from tallywire.ledger.trading.prices import format_price, parse_price, quote_per_base
+from tallywire.ledger.trading.prices import (
+    Price,
+    Ticker,
+    format_price,
+    parse_price,
+    quote_per_base,
+)
 
 DECIMALS = st.integers(0, 12)
 PRICES = st.integers(1, 2**63 - 1)
@@ -37,3 +45,23 @@ def test_an_amount_is_worth_what_its_decimals_say(
         Fraction(format_price(price, price_decimals)),
     )
     assert worth == one * at * 10**quote_scale
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-(10**9), 10**9))))
+def test_the_price_of_a_moment_stays_that_whatever_the_clock_does(
+    events: list[tuple[bool, int]],
+) -> None:
+    """Stamps rise and come after every reading before them; a reading is not before the price."""
+    ticker, stamps = Ticker(), [""]
+    for is_price, microseconds in events:
+        now = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(microseconds=microseconds)
+        if is_price:
+            stamp = ticker.next_stamp(now)
+            assert stamp > (ticker.read_at or "")
+            stamps.append(stamp)
+            ticker = Ticker(Price("A-B", len(stamps), 1, "pushed", stamp), ticker.read_at)
+        else:
+            moment = ticker.reading_time(now)
+            assert moment >= max(stamps[-1], ticker.read_at or "")
+            ticker = Ticker(ticker.price, moment)
+    assert all(before < after for before, after in pairwise(stamps))

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from tallywire.ledger import open_ledger
+from tallywire.prices.walk import next_price
 from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer, StartWorker
@@ -39,6 +40,17 @@ async def until_stamped(database_url: str, least: int) -> list[datetime]:
     return found
 
 
+async def goes_by(database_url: str, seed: str) -> bool:
+    """Whether every price of BTC-USDT is what that seed makes of the one before it."""
+    found = await rows(
+        database_url, "SELECT number, price FROM prices WHERE pair = 'BTC-USDT' ORDER BY number"
+    )
+    steps = [
+        (after["number"], before["price"], after["price"]) for before, after in pairwise(found)
+    ]
+    return all(price == next_price(seed, "BTC-USDT", n, before) for n, before, price in steps)
+
+
 async def told_of(ws_url: str, token: str, least: int) -> dict[str, list[dict[str, Any]]]:
     """What the stream of prices tells, until that many of each pair."""
     told: dict[str, list[dict[str, Any]]] = {pair: [] for pair in PAIRS}
@@ -54,7 +66,8 @@ async def told_of(ws_url: str, token: str, least: int) -> dict[str, list[dict[st
 async def test_a_development_server_simulates_and_goes_on_after_it_was_killed(
     server: StartServer, sqlite_url: str
 ) -> None:
-    running = await server(database_url=sqlite_url, secret=None)
+    seed = {"TALLYWIRE_PRICE_SEED": "a seed of the tests"}
+    running = await server(database_url=sqlite_url, secret=None, env=seed)
     token = await running.dev_token("alice")
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=running.base_url, headers=headers) as client:
@@ -69,6 +82,7 @@ async def test_a_development_server_simulates_and_goes_on_after_it_was_killed(
     await running.restart()
     after = await until_stamped(sqlite_url, len(before) + 2)
     assert min(b - a for a, b in pairwise(after)) >= timedelta(seconds=1)
+    assert await goes_by(sqlite_url, "a seed of the tests")
 
 
 async def test_of_two_workers_one_makes_each_step_and_either_goes_on_alone(
@@ -102,5 +116,7 @@ async def test_of_two_workers_one_makes_each_step_and_either_goes_on_alone(
     kept = await rows(postgres_url, "SELECT pair, stamped_at FROM prices")
     stamped = {(row["pair"], row["stamped_at"]) for row in kept}
     assert {(pair, price["time"]) for pair in told for price in told[pair]} <= stamped
+    (clock,) = await rows(postgres_url, "SELECT epoch FROM clock")
+    assert not await goes_by(postgres_url, clock["epoch"]), "every client could foretell them"
     second.send_signal(signal.SIGTERM)
     assert await second.wait() == 0
