@@ -223,7 +223,7 @@ async def _working(
 
 
 def _price_seed(settings: Settings, epoch: str) -> str:
-    """What simulated prices go by. By the epoch alone, which clients are told, they are foretold."""
+    """What simulated prices go by; from the epoch alone, every client could foretell them."""
     if settings.price_seed is not None or settings.development:
         return settings.price_seed or epoch
     return hmac.digest(settings.secrets[0].encode(), f"prices\n{epoch}".encode(), "sha256").hex()
