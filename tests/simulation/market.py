@@ -47,10 +47,16 @@ class Stamped:
 
 @dataclass(frozen=True)
 class Quote:
-    """What an order is decided by: the newest price, None where that is stale, and the time."""
+    """The newest price, None before the first; the time; and whether the price is stale then."""
 
-    price: int | None
+    newest: int | None
     now: datetime
+    stale: bool = False
+
+    @property
+    def price(self) -> int | None:
+        """What may be traded by."""
+        return None if self.stale else self.newest
 
 
 @dataclass(frozen=True)
@@ -139,11 +145,12 @@ class Market:
         if not earliest <= now <= latest:
             raise Violation(f"{where} was traded at {now}, not between {earliest} and {latest}")
         self._read_at[pair] = now
-        if newest is None or (fresh and now - newest.at > _seconds(PAIRS[pair].stale_after_s)):
-            if fresh:
-                raise Violation(f"{where} was traded at {now} by the stale price {newest}")
-            return Quote(None, now)
-        return Quote(newest.price, now)
+        if newest is None:
+            raise Violation(f"{where} was traded at {now} without any price")
+        stale = now - newest.at > _seconds(PAIRS[pair].stale_after_s)
+        if stale and fresh:
+            raise Violation(f"{where} was traded at {now} by the stale price {newest}")
+        return Quote(newest.price, now, stale)
 
     def price_of_expiry(self, option: Option) -> int | None:
         """The last that was stamped at or before, where it is not too old."""
@@ -165,7 +172,7 @@ class Market:
             if earliest - price.at <= stale_after:
                 yield Quote(price.price, earliest)
             if latest - price.at > stale_after:
-                yield Quote(None, latest)
+                yield Quote(price.price, latest, stale=True)
 
     # Decisions
 
@@ -244,10 +251,11 @@ class Market:
             raise Refused("not_found")
         if option.status != "open":
             raise Refused("conflict")
-        if quote.price is None:
+        if quote.newest is None:
             raise Refused("stale_price")
         assert item.order is not None
-        return self._end(models, state, item, option.ended(quote.price, quote.now, item.order.side))
+        ended = option.ended(quote.newest, quote.now, item.order.side)
+        return self._end(models, state, item, ended)
 
     def settle(
         self, models: Mapping[Place, Model], state: State, item: Item, now: datetime

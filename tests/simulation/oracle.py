@@ -371,7 +371,7 @@ class Oracle:
         """By what price, and when, the transaction was decided that tells of the trade `view`."""
         if view is None:
             return None
-        fresh = item.kind not in SETTLED
+        fresh = item.kind not in (*SETTLED, "force")
         return self.market.traded(where, view["pair"], moment_of(view), clock, fresh=fresh)
 
     def _apply(
