@@ -19,12 +19,15 @@ FOLDER = Path(__file__).parent
 DESK: ViewportSize = {"width": 1440, "height": 1000}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
+TRADING = "trading-1440.png"
+
 # By the name of the picture: how wide, and by which colours.
 PICTURES: dict[str, tuple[ViewportSize, Literal["light", "dark"]]] = {
     "balance-sync-1440.png": (DESK, "light"),
     "balance-sync-390.png": (PHONE, "dark"),
     "admin-1440.png": (DESK, "dark"),
     "admin-390.png": (PHONE, "light"),
+    TRADING: (DESK, "light"),
 }
 
 Pages = dict[str, Tab]
@@ -62,6 +65,21 @@ async def _work(alice: Tab, bob: Tab, root: Tab) -> None:
     await alice.expect_balance("main/alice/USDT", "10,657.500000", "verified")
 
 
+async def _trade(tab: Tab, bob: Tab) -> None:
+    """Alice buys; then both stake play money on where a price goes."""
+    await tab.trade("Spot order", **{"order-amount": "250", "order-book": "main"})
+    await tab.expect_trade(re.compile("^Bought "))
+    await tab.page.get_by_role("radio", name="Option", exact=True).check()
+    await tab.page.locator("#order-book").fill("demo")
+    for direction, duration, stake in (("Up", "60 s", "25"), ("Down", "300 s", "40")):
+        await tab.page.get_by_role("radio", name=direction, exact=True).check()
+        await tab.page.get_by_role("radio", name=duration).check()
+        await tab.trade("Option", stake=stake)
+        await tab.expect_trade(re.compile(f"^Opened BTC-USDT {direction.lower()}, {stake}"))
+    await bob.trade("Option", stake="10")
+    await bob.expect_trade(re.compile("^Opened "))
+
+
 async def take(browser: Browser, base_url: str) -> None:
     """Alice and Bob at work, an operator beside them; each page is pictured as it then is."""
     pages = await _open(browser, base_url)
@@ -74,6 +92,7 @@ async def take(browser: Browser, base_url: str) -> None:
         await admin.page.goto(f"{base_url}/static/admin.html?user=root&role=superadmin#{view}")
         await admin.expect_state("Connected")
     await _work(alice, bob, root)
+    await _trade(await pages[TRADING].watch("alice"), bob)
     monitor = pages["admin-1440.png"].page
     await monitor.locator("#verify").get_by_role("button", name="Verify", exact=True).click()
     await expect(monitor.locator("#no-discrepancies")).to_be_visible()
@@ -81,6 +100,8 @@ async def take(browser: Browser, base_url: str) -> None:
     await expect(monitor.locator("#discrepancies-now")).to_have_text("0")
     for name, tab in pages.items():
         await tab.page.evaluate("scrollTo(0, 0)")
+        if name == TRADING:
+            await tab.page.locator("#trading").evaluate("panel => panel.scrollIntoView()")
         file = FOLDER / name
         await tab.page.screenshot(path=file, animations="disabled")
         sys.stdout.write(f"{file}\n")
