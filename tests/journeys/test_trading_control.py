@@ -80,19 +80,19 @@ async def test_win_then_lose_for_one_user_of_demo(exchange: Outside) -> None:
         await _seen_by_all(exchange, screen, alice, monitor)
         check_story(at_bob.updates, theirs)
 
-        # It stays through a reconnection, and is told by the init.
-        await stream.leave()
+        # It stays, is told by the init, and what was set meanwhile is told on coming back.
         async with exchange.screen(alice.user_id) as fresh:
             assert fresh.control == {"mode": "lose", "book": "demo"}
             assert fresh.balances == screen.balances
-        await stream.come_back()
-        assert stream.resumed is not None
-        await _told(stream, "lose")
         async with exchange.screen(bob.user_id) as fresh:
             assert fresh.control is None
-
+        await stream.until_shown(screen.updates[-1]["position"])
+        await stream.leave()
         await _set(exchange, alice.user_id, "normal")
-        await _told(screen, "normal")
+        await stream.come_back()
+        assert stream.resumed is not None and stream.resumed["count"] == 1
+        for each in (screen, stream):
+            await _told(each, "normal")
         (normal,) = await ended(screen, await _bet(market, alice, "up"))
         assert (normal["outcome"], normal["forced"]) == ("tie", False)
         await check_screens(exchange, screen, at_bob)
