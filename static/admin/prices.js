@@ -1,10 +1,10 @@
 /** The newest price of each pair, how old it is and where it is from; and pushing one. */
 
 import { grouped } from "../parts/amounts.js";
-import { decimalText, minorUnits } from "../tallywire-client.js";
 import { element, show, write } from "../parts/elements.js";
 import { isStale } from "../parts/prices.js";
 import { SIMULATED } from "../parts/trade-words.js";
+import { decimalText, minorUnits } from "../tallywire-client.js";
 import { Polling } from "./polling.js";
 import { number, tableRow } from "./table.js";
 import { failureWords, unreadWords } from "./wording.js";

@@ -1,8 +1,8 @@
 /** How one user's options in the demo book end, and setting that. */
 
 import { element, one, show, write } from "../parts/elements.js";
-import { capital } from "../parts/wording.js";
 import { controlWords } from "../parts/trade-words.js";
+import { capital } from "../parts/wording.js";
 import { confirmed } from "./confirm.js";
 import { failureWords, unreadWords } from "./wording.js";
 
