@@ -148,6 +148,7 @@ async def test_an_order_of_the_clients_own_name_is_taken_once(exchange: Outside)
     market = await new_market(exchange)
     alice, bob = await market.trader("alice"), await market.trader("bob")
     await market.push("100.00")
+    told: Json = {}
     async with exchange.screen(alice.user_id) as screen:
         answers = await asyncio.gather(
             *(market.order(alice, "buy", base_amount="1", client_order_id="a") for _ in range(8))
@@ -164,6 +165,10 @@ async def test_an_order_of_the_clients_own_name_is_taken_once(exchange: Outside)
             answer = await market.option(alice, "up", "1", client_order_id="a")
             assert trade["id"] in refused(answer, 409, "conflict")["detail"]
         accepted(await market.order(bob, "buy", base_amount="1", client_order_id="a"))
+        for _ in range(2):
+            again = await market.order(bob, "buy", quote_amount="5", client_order_id="b", key="b")
+            told = told or accepted(again)
+            assert again.json() == told, "its key comes before its name"
         await screen.until_shown(body["position"])
         assert list(screen.trades) == [trade["id"]]
         await check_screens(exchange, screen)

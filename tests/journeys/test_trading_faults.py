@@ -28,7 +28,7 @@ from ..services.proxy import CommitFault, PostgresProxy
 from ..services.redis import RedisServer
 from ..services.server import RunningServer
 from ..services.worker import RunningWorker
-from .client import Json, Screen, accepted, minor, shown
+from .client import Caller, Json, Screen, accepted, minor, refused, shown
 from .conftest import FAST, Outside
 from .trading import (
     DURATIONS,
@@ -369,6 +369,15 @@ async def test_servers_and_workers_are_killed_while_redis_comes_and_goes(
         rounds + 2,
         [one_worker, redis, installation.kill, other_server, installation.kill_workers],
     )
+    # A price that one server is told is on the screens of the other, with Redis and without.
+    async with other.screen("watcher", streams=("prices",)) as watcher:
+        for price in ("123.00", "124.00"):
+            told = await bets.market.push(price)
+            await watcher.until(
+                lambda told=told: watcher.prices.get(bets.market.name) == told,  # type: ignore[misc]
+                what=price,
+            )
+            await asyncio.to_thread(redis_server.kill9)
 
 
 async def _until(moment: str) -> None:
@@ -498,7 +507,7 @@ async def test_half_a_minute_of_the_first_pair(
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.long)])
-async def test_a_settlement_whose_commit_is_lost(
+async def test_a_commit_is_lost_in_each_way(
     installation: Installation,
     worker: StartWorker,
     postgres_url: str,
@@ -506,29 +515,46 @@ async def test_a_settlement_whose_commit_is_lost(
     redis_server: RedisServer,
     rounds: int,
 ) -> None:
-    """One worker's connection breaks in COMMIT, in each way; alone, then with another beside it."""
-    await installation.deploy(postgres_url, redis_server, workers=0)
-    env = {**FAST, "REDIS_URL": redis_server.url}
-    await worker(postgres_proxy.url(postgres_url), **env)
+    """Of an opening, then of a settlement; by one worker, then with another beside it."""
+    await installation.deploy(postgres_proxy.url(postgres_url), redis_server, workers=1)
     outside = installation.outside
     market = await new_market(outside)
     alice = await market.trader("alice")
+    told: list[Json] = []
     async with outside.screen(alice.user_id) as screen, outside.monitor() as monitor:
+        await market.push("100.00")
+        for number, fault in enumerate([*CommitFault] * rounds):
+            struck = postgres_proxy.at_next_commit(fault, naming=b"option_opened")
+            asked = [_until_opened(market, alice, f"{number}-{each}") for each in range(5)]
+            told += await asyncio.gather(*asked)
+            assert struck.is_set()
         for number, fault in enumerate([*CommitFault] * rounds):
             if number == len(CommitFault):
-                await worker(postgres_url, **env)
-            await market.push(f"{100 + number}.00")
+                await worker(postgres_url, **FAST, REDIS_URL=redis_server.url)
+            await market.push(f"{101 + number}.00")
             struck = postgres_proxy.at_next_commit(fault, naming=b"option_settled")
             answers = await asyncio.gather(*(market.option(alice, "up", "1") for _ in range(5)))
-            ids = [opened(answer)["transaction_id"] for answer in answers]
-            await market.push(f"{100 + number}.50")
+            told += [opened(answer) for answer in answers]
+            await market.push(f"{101 + number}.50")
             if number < len(CommitFault):
                 async with asyncio.timeout(30):
                     await struck.wait()
-            for trade in await ended(screen, *ids):
-                assert result(trade) == market.decided(trade)
-                check_story(screen.updates, trade)
-                await monitor.until_position(screen.updates[-1]["position"])
-                check_story(monitor.monitored, trade)
+            await ended(screen, *(body["transaction_id"] for body in told))
+        trades = await ended(screen, *(body["transaction_id"] for body in told))
+        await monitor.until_position(screen.updates[-1]["position"])
+        for trade in trades:
+            assert result(trade) == market.decided(trade)
+            for updates in (screen.updates, monitor.monitored):
+                check_story(updates, trade)
+        assert set(screen.trades) == {trade["id"] for trade in trades}, "one was opened twice"
         await check_screens(outside, screen)
         await check_ledger(outside)
+
+
+async def _until_opened(market: Market, caller: Caller, key: str) -> Json:
+    """An option, asked for again with its key where nobody knows whether it was opened."""
+    async with asyncio.timeout(60):
+        while (answer := await market.option(caller, "up", "1", key=key)).status_code == 503:
+            refused(answer, 503, answer.json()["code"])
+            await asyncio.sleep(0.05)
+    return opened(answer)
