@@ -63,7 +63,7 @@ export function outcomeWords({ status, checked, total, report, error }) {
   if (status === "failed" || !report) return `failed: ${error ?? "its process ended"}`;
   const { fixed, synced, errors } = report;
   const repaired = [
-    fixed && `${counted(fixed, "account")} put right`, synced && `${counted(synced, "mirror row")} put right`,
+    fixed && `${counted(fixed, "stored row")} put right`, synced && `${counted(synced, "mirror row")} put right`,
   ].filter(Boolean).join(", ");
   const remaining = errors === 1 ? "1 discrepancy remains" : `${grouped(String(errors))} discrepancies remain`;
   const found = errors ? remaining : "all is right";

@@ -263,7 +263,7 @@ async def test_a_mismatch_is_found_and_fixed_and_a_killed_server_is_outlived(
     await expect(found.first).to_be_visible()
     await page.get_by_role("button", name="Verify and fix").click()
     await dialog.get_by_role("button", name="Verify and fix").click()
-    await expect(page.locator("#verifying-words")).to_contain_text("1 account put right")
+    await expect(page.locator("#verifying-words")).to_contain_text("1 stored row put right")
     await expect(page.locator("#no-discrepancies")).to_be_visible()
     await expect(page.locator("#verifications tr").first).to_contain_text("all is right")
     await alice.expect_balance("main/alice/USDT", "10,000.000000")

@@ -244,7 +244,7 @@ test("a digest is told by its beginning, an amount in full", () => {
 test("verifications and checks are told in words", () => {
   const report = { checked: 9, synced: 0, fixed: 1, errors: 0 };
   const done = /** @type {any} */ ({ status: "done", report, checked: 9, total: 9 });
-  assert.equal(outcomeWords(done), "1 account put right; all is right");
+  assert.equal(outcomeWords(done), "1 stored row put right; all is right");
   assert.equal(outcomeWords({ ...done, report: { ...report, fixed: 0, errors: 2 } }), "2 discrepancies remain");
   assert.equal(outcomeWords({ ...done, report: { ...report, fixed: 0, errors: 1 } }), "1 discrepancy remains");
   assert.equal(outcomeWords({ ...done, status: "running", checked: 1200, total: 5000 }), "running: 1,200 of 5,000");
