@@ -83,7 +83,7 @@ async def test_a_refused_withdrawal_is_told_in_words_at_the_amount(
     error = alice.page.locator("#amount-error")
     await expect(error).to_have_text("10,000.010000 needed, 10,000.000000 available.")
     await alice.expect_result(re.compile("^Refused: ."))
-    amount = alice.page.get_by_label("Amount")
+    amount = alice.page.get_by_label("Amount", exact=True)
     await expect(amount).to_have_attribute("aria-invalid", "true")
     await expect(amount).to_have_accessible_description(re.compile("needed"))
     await expect(amount).to_be_focused()
