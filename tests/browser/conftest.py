@@ -90,15 +90,6 @@ class Ledger:
         found = answer.raise_for_status().json()["balances"]
         return {balance["account"]: balance["balance"] for balance in found}
 
-    async def total(self, book: str, asset: str) -> str:
-        """The sum of all users' accounts of that kind."""
-        answer = await self._http.get("/v1/admin/trial-balance")
-        rows = answer.raise_for_status().json()["rows"]
-        kind = (book, asset, "user")
-        (found,) = [row for row in rows if (row["book"], row["asset"], row["owner_kind"]) == kind]
-        total: str = found["balance"]
-        return total
-
     async def positions(self, user: str, *, after: int = 0) -> list[int]:
         """The positions of `user`'s history above `after`, oldest first."""
         answer = await self._http.get(f"/v1/users/{user}/history", params={"limit": 1000})
