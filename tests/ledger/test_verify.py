@@ -168,6 +168,7 @@ class BusyConnection:
 
     def __init__(self, connection: AsyncConnection, traffic: Callable[[], Awaitable[None]]) -> None:
         self._connection = connection
+        self.dialect = connection.dialect
         self._traffic = traffic
 
     async def execute(self, *args: Any) -> Any:

@@ -143,13 +143,16 @@ class TradingPages:
         """Rows of trades that nothing opened."""
         statement = self._statements.rows if user is None else self._statements.rows_of
         parameters = {} if user is None else {"user_id": user}
-        after = ""
-        while page := await self._fetch(statement, **parameters, after=after, limit=ROWS_PER_PAGE):
-            for id_, owner, in_book, pair, opening in page:
+        ((last,),) = await self._fetch(self._statements.last_row)
+        cursor = {"position": _FIRST, "id": ""}
+        while page := await self._fetch(
+            statement, **parameters, **cursor, last=last, limit=ROWS_PER_PAGE
+        ):
+            for id_, _, owner, in_book, pair, opening in page:
                 if opening is None and book in (None, in_book):
                     wanted = RepairTrading(None, (id_,), ((in_book, pair),))
                     await self._settle(wanted, [never_opened(id_, owner, in_book)], id_)
-            after = page[-1][0]
+            cursor = {"position": page[-1][1], "id": page[-1][0]}
 
     # The rest
 

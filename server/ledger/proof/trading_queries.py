@@ -22,15 +22,15 @@ class TradingStatements:
             " LEFT JOIN trades t ON t.id = o.id WHERE o.trade = o.id AND o.id",
             "ids",
         )
-        self.rows = text(
-            "SELECT t.id, t.user_id, t.book, t.pair, o.id FROM trades t"
+        self.last_row = text("SELECT max(id) FROM trades")
+        rows = (
+            "SELECT t.id, t.position, t.user_id, t.book, t.pair, o.id FROM trades t"
             " LEFT JOIN transactions o ON o.id = t.id AND o.trade = t.id"
-            " WHERE t.id > :after ORDER BY t.id LIMIT :limit"
+            " WHERE {} (t.position, t.id) > (:position, :id) AND t.id <= :last"
+            " ORDER BY t.position, t.id LIMIT :limit"
         )
-        self.rows_of = text(
-            "SELECT t.id, t.user_id, t.book, t.pair, o.id FROM trades t"
-            " LEFT JOIN transactions o ON o.id = t.id AND o.trade = t.id"
-            " WHERE t.user_id = :user_id AND t.id > :after ORDER BY t.id LIMIT :limit"
+        self.rows, self.rows_of = (
+            text(rows.format(condition)) for condition in ("", "t.user_id = :user_id AND")
         )
         opened = (
             f"(SELECT book, pair, {halves('payout')} FROM trades WHERE status = 'open'"
