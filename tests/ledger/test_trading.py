@@ -8,7 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tallywire.ledger import BalanceManager, Details, LedgerError, Receipt, open_ledger
+from tallywire.ledger import (
+    BalanceManager,
+    Change,
+    Details,
+    LedgerError,
+    Receipt,
+    changes,
+    open_ledger,
+)
 from tallywire.ledger.errors import (
     AccountFrozen,
     Conflict,
@@ -22,7 +30,7 @@ from tallywire.ledger.errors import (
     Paused,
     StalePrice,
 )
-from tallywire.ledger.trading.options import settle_option
+from tallywire.ledger.trading.options import open_option, settle_option
 from tallywire.ledger.trading.trades import trade_view
 
 from .conftest import ManualClock
@@ -347,3 +355,43 @@ async def test_several_writers_settle_once_and_use_a_client_order_id_once(
         settled = await asyncio.gather(manager.trading.settle_due(), other.trading.settle_due())
         assert sum(settled) == options
     assert await money(manager) == before + 8 * options
+
+
+async def test_a_refused_group_leaves_nothing_to_those_in_its_commit(
+    manager: BalanceManager,
+) -> None:
+    """REJECTION_ATOMICITY: neither its client_order_id nor its share of the exposure limit."""
+    await manager.administration.put_pair(PAIR, {"exposure_limit": "8"}, actor="root")
+
+    def option() -> Change:
+        return open_option(
+            manager.catalog,
+            manager.types["option_opened"],
+            "alice",
+            PAIR,
+            "up",
+            "10",
+            30,
+            client_order_id="mine",
+            book="main",
+            details=Details(),
+        )
+
+    too_much = changes.directed(
+        manager.catalog,
+        manager.types["withdrawal"],
+        "alice",
+        "99999",
+        asset="USDT",
+        book="main",
+        details=Details(),
+    )
+    # While the first is committed, the others wait for the same next commit.
+    _, refused, opened = await asyncio.gather(
+        manager.update_balance("alice", "1", "deposit"),
+        manager.post_many([option(), too_much], atomic=True),
+        manager.post(option()),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, InsufficientFunds)
+    assert isinstance(opened, Receipt), opened
