@@ -149,8 +149,7 @@ class Judge:
             return
         if code == "paused":
             group = asked.items if asked.mode == "atomic" else (item,)
-            passing = all(i.type in PASSES_PAUSE and i.of in oracle.by_id for i in group)
-            if passing or not oracle.was_paused(when.at):
+            if all(map(self._passes_pause, group)) or not oracle.was_paused(when.at):
                 raise Violation(f"{where}, and changes were not")
             return
         if code in ("mirror_busy", "invalid_request"):
@@ -174,6 +173,11 @@ class Judge:
                 if asked.mode != "atomic" or refusal.extra.get("item") == found[1]:
                     return
         raise Violation(f"{where} between {when.head} and {last}, and should not be: {group}")
+
+    def _passes_pause(self, item: Item) -> bool:
+        # What cannot even be prepared waits for its turn to be refused, like anything else.
+        is_prepared = item.of in self._oracle.by_id and (item.kind, item.book) != ("force", "main")
+        return item.type in PASSES_PAUSE and is_prepared
 
     def _check_mirrors(self, asked: Asked, where: str, when: Circumstances) -> None:
         users = {
