@@ -50,22 +50,22 @@ async def test_an_option_is_paid_at_once_counted_down_and_settled(
     await page.keyboard.press("ArrowRight")
     await expect(page.get_by_role("radio", name="Down", exact=True)).to_be_checked()
     await page.keyboard.press("Tab")
-    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowLeft")
     await page.keyboard.press("Tab")
     await page.keyboard.type("100")
     await expect(page.locator("#preview")).to_have_text(
         re.compile(
-            r"^If BTC-USDT is below [\d,.]+ \(simulated\) after 30 s, you win 90\.000000 USDT"
+            r"^If BTC-USDT is below [\d,.]+ \(simulated\) after 300 s, you win 90\.000000 USDT"
         )
     )
     await page.keyboard.press("Enter")
     await tab.expect_trade(
         re.compile(
-            r"^Opened BTC-USDT down, 100\.000000 USDT, for 30 s, opened at .*position \d+\.$"
+            r"^Opened BTC-USDT down, 100\.000000 USDT, for 300 s, opened at .*position \d+\.$"
         )
     )
     await tab.expect_balance("demo/olga/USDT", "900.000000", "verified")
-    await expect(trades(tab).locator(".ending")).to_have_text(re.compile(r"^0:[23]\d left$"))
+    await expect(trades(tab).locator(".ending")).to_have_text(re.compile(r"^[34]:\d\d left$"))
     await expect(page.locator("#trades-open")).to_have_text("1 open")
 
     await page.get_by_role("radio", name="1 s, pays 90 %", exact=True).check(force=True)
