@@ -95,7 +95,7 @@ class Real:
             f"/v1/admin/trading-controls/{alice.user_id}", {"mode": "win"}
         )
         assert answer.status_code == 200, answer.text
-        body = opened(await market.option(alice, "up", "10", 300, client_order_id="real"))
+        body = opened(await market.option(alice, "up", "10", 3600, client_order_id="real"))
         assert body["trade"]["forced"] is False
         return cls(market, alice, body["trade"])
 
@@ -140,7 +140,7 @@ async def test_no_spelling_of_a_book_reaches_another(exchange: Outside) -> None:
             _refused(await exchange.root.put(real.control + path, {"mode": "lose", "book": "main"}))
     money: Json = {"book": "demo:real"}
     accepted(await exchange.admin.deposit(real.alice.user_id, "100", **money))
-    option = opened(await real.market.option(real.alice, "up", "10", 300, **money))["trade"]
+    option = opened(await real.market.option(real.alice, "up", "10", 3600, **money))["trade"]
     assert option["forced"] is False and "control" not in option
     answer = await exchange.root.post(f"/v1/options/{option['id']}/force", {"outcome": "win"})
     refused(answer, 409, "demo_only")
@@ -148,7 +148,7 @@ async def test_no_spelling_of_a_book_reaches_another(exchange: Outside) -> None:
 
 async def test_no_call_ends_an_option_of_main(exchange: Outside) -> None:
     real = await Real.open(exchange)
-    body = opened(await real.market.option(real.alice, "up", "10", 300, book="demo"))
+    body = opened(await real.market.option(real.alice, "up", "10", 3600, book="demo"))
     demo = f"/v1/options/{body['transaction_id']}"
     win: Json = {"outcome": "win"}
     async with real.unmoved():
@@ -210,7 +210,7 @@ async def test_no_field_of_an_order_decides_it(exchange: Outside) -> None:
 async def test_a_replayed_request_does_not_change_its_book(exchange: Outside) -> None:
     real = await Real.open(exchange)
     alice, market = real.alice, real.market
-    terms: Json = {"duration_s": 300, "client_order_id": "both"}
+    terms: Json = {"duration_s": 3600, "client_order_id": "both"}
     demo = opened(await market.option(alice, "up", "10", book="demo", key="k", **terms))
     assert demo["trade"]["forced"] is True
     headers = {"Authorization": f"Bearer {exchange.root.token}", "Idempotency-Key": f"c{real.path}"}
@@ -365,7 +365,7 @@ async def test_the_database_itself_knows_of_no_other_book(
     exchange: Outside, by_hand: Callable[[str], None]
 ) -> None:
     real = await Real.open(exchange)
-    opened(await real.market.option(real.alice, "up", "10", 300, book="demo"))
+    opened(await real.market.option(real.alice, "up", "10", 3600, book="demo"))
     for statement in BY_HAND:
         with pytest.raises((sqlite3.DatabaseError, RuntimeError), match=r"constraint|append-only"):
             by_hand(statement)
@@ -411,7 +411,7 @@ async def test_no_file_brings_it_in(
     exchange: Outside, tallywire: RunTallywire, tmp_path: Path, sqlite_url: str
 ) -> None:
     real = await Real.open(exchange)
-    demo = opened(await real.market.option(real.alice, "up", "10", 300, book="demo"))["trade"]
+    demo = opened(await real.market.option(real.alice, "up", "10", 3600, book="demo"))["trade"]
     url = exchange.server.database_url
     done = await asyncio.to_thread(tallywire, "export", "journal.jsonl", database_url=url)
     assert done.returncode == 0, done.stderr

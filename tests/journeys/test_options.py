@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from .client import Json, accepted, minor, refused, update_of
 from .conftest import Outside
 from .test_refused_requests import nothing_changes
@@ -146,7 +148,7 @@ async def test_what_is_refused_leaves_no_trace(exchange: Outside) -> None:
     async with nothing_changes(exchange, alice.user_id, bob.user_id):
         refused(await market.option(alice, "up", "1", book="demo"), 422, "stale_price")
     await market.push("100.00")
-    terms: Json = {"book": "demo", "duration_s": 300}
+    terms: Json = {"book": "demo", "duration_s": 3600}
     taken = [
         opened(await market.option(alice, "up", stake, key=stake, **terms))
         for stake in ("40", "60")
@@ -197,6 +199,25 @@ async def test_what_is_refused_leaves_no_trace(exchange: Outside) -> None:
     account = f"/v1/admin/accounts/demo/{dora.user_id}/USDT"
     async with nothing_changes(exchange, dora.user_id):
         refused(await exchange.root.patch(account, {"status": "closed"}), 409, "conflict")
+
+
+async def test_no_more_than_the_exposure_is_taken_at_once(exchange: Outside) -> None:
+    market = await new_market(exchange, exposure_limit="20")
+    await market.push("100.00")
+    traders = [await market.trader("alice", "100", "demo") for _ in range(10)]
+    # Of 9 each, two fit.
+    answers = await asyncio.gather(
+        *(market.option(trader, "up", "10", 3600, book="demo") for trader in traders)
+    )
+    taken = [opened(answer) for answer in answers if answer.status_code == 201]
+    assert len(taken) == 2
+    for answer in answers:
+        if answer.status_code != 201:
+            refused(answer, 422, "exposure_limit")
+    # Each book has its own.
+    carol = await market.trader("carol")
+    opened(await market.option(carol, "up", "20", 3600))
+    await check_ledger(exchange)
 
 
 async def test_whatever_stands_still_options_are_settled(exchange: Outside) -> None:

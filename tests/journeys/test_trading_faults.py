@@ -346,10 +346,11 @@ async def test_servers_and_workers_are_killed_while_redis_comes_and_goes(
     other = await installation.another()
     dice = random.Random(1)
 
-    async def one_worker() -> None:
-        worker = installation.workers.pop(dice.randrange(len(installation.workers)))
-        worker.send_signal(signal.SIGKILL)
-        await worker.wait()
+    async def two_workers() -> None:
+        for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
+            worker = installation.workers.pop(dice.randrange(len(installation.workers)))
+            worker.send_signal(end)
+            assert await worker.wait() == code
 
     async def other_server() -> None:
         await other.server.kill9()
@@ -367,7 +368,7 @@ async def test_servers_and_workers_are_killed_while_redis_comes_and_goes(
         bets,
         request,
         rounds + 2,
-        [one_worker, redis, installation.kill, other_server, installation.kill_workers],
+        [two_workers, redis, installation.kill, other_server, installation.kill_workers],
     )
     # A price that one server is told is on the screens of the other, with Redis and without.
     async with other.screen("watcher", streams=("prices",)) as watcher:

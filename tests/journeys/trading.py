@@ -28,10 +28,11 @@ QUOTE = "USDT"
 QUOTE_SCALE = 6
 BASE_SCALE = 8
 PRICE_DECIMALS = 2
+# What a test leaves open for an hour ends in no other test.
 DURATIONS = [
     {"duration_s": 1, "payout_rate": "0.8000"},
     {"duration_s": 2, "payout_rate": "0.8500"},
-    {"duration_s": 300, "payout_rate": "0.9000"},
+    {"duration_s": 3600, "payout_rate": "0.9000"},
 ]
 # Whoever waits for a settlement waits for the option's time, for the worker and for the bus.
 SETTLED_WITHIN = 30.0
