@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tallywire.ledger import open_ledger
+from tallywire.ledger.accounts import AccountKey
 from tallywire.ledger.invariants import Discrepancy
+from tallywire.ledger.proof.stored import StoredEntry
+from tallywire.ledger.proof.told import check_updates
+from tallywire.ledger.proof.trades import Around, Opening, moments, told_trade
+from tallywire.ledger.proof.trading_copies import (
+    StoredTrade,
+    TradeJournal,
+    check_trade,
+    quote_account,
+)
 
 from ..services.postgres import PostgresServer
 from .conftest import ManualClock, transaction_id
@@ -24,6 +35,7 @@ from .trading_written import (
     LOST,
     OPEN,
     OPEN_IN_DEMO,
+    PAIR,
     REFUNDED,
     REFUNDED_END,
     SOLD,
@@ -412,3 +424,66 @@ async def test_what_is_told_of_trades_is_proven(traded_url: str, name: str) -> N
     hashed = any("transactions" in each or "postings" in each for each in lie.statements)
     assert ((SEAL, NOBODY) in _broken(found)) == hashed
     assert not any(each.fixed for each in found if each.invariant in (SCREEN, ONCE, GAP, SEAL))
+
+
+async def test_a_hole_in_the_prices_is_known_until_all_are_looked_at(traded_url: str) -> None:
+    await execute(traded_url, "DELETE FROM prices WHERE number = 1")
+    async with open_ledger(traded_url, clock=ManualClock()) as manager:
+        await manager.verify()
+        await manager.rebuild()
+        known = [(e.invariant, e.what, e.stored, e.actual) for e in await manager.discrepancies()]
+        assert known == [(GAP, f"number of a price of {PAIR}", "2", "1")]
+
+
+NONSENSE: tuple[Any, ...] = (
+    None,
+    5,
+    -1,
+    "",
+    "x",
+    "1e9",
+    [],
+    {},
+    ["BTC-USDT"],
+    True,
+    "9" * 40,
+    "\ud800",
+    "\x00",
+)
+
+
+async def test_no_nonsense_stops_a_verification(traded_url: str) -> None:
+    """Any value in any field of what is told is found, not stumbled over."""
+    transactions = await rows(traded_url, "SELECT * FROM transactions ORDER BY position")
+    postings = await rows(
+        traded_url,
+        "SELECT a.book, a.owner, a.asset, p.* FROM postings p JOIN accounts a ON a.id = account_id",
+    )
+    async with open_ledger(traded_url) as manager:
+        catalog = manager.catalog
+    ends = {row["trade"]: row["position"] for row in transactions if row["trade"] != row["id"]}
+    openings = {
+        row["id"]: Opening(row["position"], row["encoded"], ends.get(row["id"]))
+        for row in transactions
+    }
+    for position in (CONTROL, BOUGHT, WON, WON_END, REFUNDED_END):
+        record = transactions[position - 1]
+        legs = [
+            (AccountKey(p.pop("book"), p.pop("owner"), p.pop("asset")), StoredEntry(**p))
+            for p in (dict(p) for p in postings if p["position"] == position)
+        ]
+        first, admin, *bodies = record["encoded"].split("\n")
+        name = "control" if position == CONTROL else "trade"
+        fields = json.loads(admin)
+        for field in fields[name]:
+            for value in NONSENSE:
+                edited = json.dumps({**fields, name: {**fields[name], field: value}})
+                forged = {**record, "encoded": "\n".join((first, edited, *bodies))}
+                found = list(check_updates(forged, legs, Around(openings), catalog))
+                assert (fields[name][field] == value) == (not found), (field, value)
+                told = told_trade(forged["encoded"]) or {}
+                journal = TradeJournal(record["id"], position, position, told)
+                row = StoredTrade._make([None] * (len(StoredTrade._fields) - 1) + ["{}"])
+                account = quote_account(told, catalog) or AccountKey("main", "alice", "USDT")
+                assert list(check_trade(account, row, journal, catalog))
+                list(moments(forged))

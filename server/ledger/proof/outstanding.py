@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..accounts import AccountKey
 from ..errors import InvalidRequest
-from ..invariants import TRIAL_BALANCE, Discrepancy, Invariant
+from ..invariants import NOBODY, TRIAL_BALANCE, Discrepancy, Invariant
 
 if TYPE_CHECKING:
     from .records import Verification
@@ -51,7 +51,8 @@ def _looked_at(verification: Verification, found: Discrepancy) -> bool:
     if found.what.startswith(TRIAL_BALANCE):
         place = found.what.removeprefix(TRIAL_BALANCE)
         return user_id is None and book in (None, place.partition("/")[0])
-    if found.invariant not in _OF_ACCOUNTS:
+    of_journal = found.invariant == Invariant.SEQUENCE_GAP and found.account == NOBODY
+    if found.invariant not in _OF_ACCOUNTS or of_journal:
         return False
     if user_id is None and book is None:
         return True

@@ -51,6 +51,10 @@ class PriceWalk:
 
     def price(self, price: StoredPrice) -> Iterator[Discrepancy]:
         """What is wrong with the next price; those of a pair come by number."""
+        if not isinstance(price.number, int) or not isinstance(price.pair, str):
+            # Only SQLite could have kept it.
+            yield texts(_GAP, f"number of a price of {price.pair!s}", price.number, None)
+            return
         pair, before = price.pair, self._newest.get(price.pair)
         due = 1 if before is None else before.number + 1
         if before is None and pair not in self._catalog.pairs:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -43,7 +44,9 @@ _MODES = ("win", "normal", "lose")
 _ITS_END = ("status", "settle_price", "outcome", "forced", "settled_at", "reason", "position")
 
 # Anything else the database might refuse to look up.
-_STAMP = re.compile(r"[0-9T:.-]{26}Z", re.ASCII)
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+# When a trade was made, and when it ended.
+_TRADED_AT = ("filled_at", "opens_at", "settled_at")
 
 Legs = Sequence[tuple[AccountKey, StoredEntry]]
 Prices = Mapping[tuple[str, str], Price]
@@ -84,13 +87,21 @@ def moments(record: Mapping[str, Any], *, traded_at: bool = False) -> Iterator[t
     The pair and the moments of which the transaction's trade tells a price; traded_at: only those
     at which it was made or ended.
     """
-    trade = told_trade(record["encoded"]) if record["trade"] is not None else None
-    if trade is None or not PAIR_NAME.fullmatch(str(trade.get("pair"))):
+    if record["trade"] is not None:
+        trade = told_trade(record["encoded"]) or {}
+        yield from moments_of(trade, _TRADED_AT if traded_at else (*_TRADED_AT, "expires_at"))
+
+
+def moments_of(
+    trade: Mapping[str, Any], names: Sequence[str] = _TRADED_AT
+) -> Iterator[tuple[str, str]]:
+    """The pair and the moments of a told trade, those called `names`, that are a pair and times."""
+    pair = trade.get("pair")
+    if not isinstance(pair, str) or not PAIR_NAME.fullmatch(pair):
         return
-    names = ("filled_at", "opens_at", "settled_at", "expires_at")
-    for name in names[:3] if traded_at else names:
+    for name in names:
         if isinstance(trade.get(name), str) and _STAMP.fullmatch(trade[name]):
-            yield trade["pair"], trade[name]
+            yield pair, trade[name]
 
 
 def check_trading(
@@ -143,7 +154,9 @@ def _shown(
         return
     encoded = record["encoded"].encode()
     committed = Committed(record["position"], record["id"], record["type"], encoded)
-    own = msgspec.json.decode(dict(committed.user_bodies())[user])
+    own: Any = {}
+    with suppress(msgspec.DecodeError):
+        own = msgspec.json.decode(dict(committed.user_bodies())[user])
     for name in ("trade", "control"):
         if own.get(name) != told.get(name):
             stored, actual = (msgspec.json.encode(each.get(name)).decode() for each in (own, told))
@@ -213,19 +226,27 @@ def _as_it_should_be(
         trade = structs.replace(opened, **its_end)
     demo = trade.book == DEMO_BOOK
     control = trade.control if demo else None
-    expires_at = parse_rfc3339(trade.opens_at) + timedelta(seconds=trade.duration_s)
     trade = structs.replace(
         trade,
         id=record["trade"],
         key=trade.key._replace(owner=user or ""),
         payout=trade.stake * trade.payout_rate // 10**RATE_DECIMALS,
-        expires_at=rfc3339(expires_at),
+        expires_at=_expiry(trade),
         control=control,
         forced=demo and (control is not None or (trade.forced and trade.status == "settled")),
     )
     if trade.status == "open":
         return _just_opened(trade, prices)
     return _ended(trade, prices)
+
+
+def _expiry(option: Option) -> str:
+    """When it expires by when it was opened; empty where that is no time."""
+    try:
+        opened = parse_rfc3339(option.opens_at)
+        return rfc3339(opened + timedelta(seconds=option.duration_s))
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _just_opened(option: Option, prices: Prices) -> Option:
@@ -236,14 +257,13 @@ def _just_opened(option: Option, prices: Prices) -> Option:
 
 
 def _ended(option: Option, prices: Prices) -> Option:
-    """By the price of its expiry; by that of the moment where it was forced."""
+    """By the price of its expiry; where it was forced, by that of the moment, if it was earlier."""
     if option.status == "refunded":
         return structs.replace(option, settle_price=None, outcome=None)
-    expiry = prices.get((option.pair, option.expires_at))
-    forced = prices.get((option.pair, option.settled_at or ""))
-    known = [price.price for price in (expiry, forced if option.forced else None) if price]
-    settle_price = option.settle_price
-    if known and settle_price not in known:
+    ends = [option.expires_at, *([option.settled_at or ""] if option.forced else [])]
+    kept = [prices.get((option.pair, end)) for end in ends]
+    settle_price, known = option.settle_price, [price.price for price in kept if price is not None]
+    if len(known) == len(ends) and settle_price not in known:
         settle_price = known[0]
     outcome = option.outcome
     if not option.forced and settle_price is not None:
@@ -290,12 +310,13 @@ def _legs(position: int, trade: Trade, legs: Legs, catalog: Catalog) -> Iterator
     for key in sorted(actual.keys() | expected.keys()):
         stored, due = actual.get(key), expected.get(key)
         if (stored or 0) != (due or 0):
+            asset = catalog.assets.get(key.asset)
             yield numbers(
                 _SCREEN,
                 "leg of the trade",
                 stored,
                 due,
-                scale=catalog.asset(key.asset).scale,
+                scale=0 if asset is None else asset.scale,
                 account=key.name,
                 position=position,
             )
@@ -319,8 +340,8 @@ def _spot_legs(
     base = AccountKey(trade.book, trade.user_id, pair.base)
     quote = AccountKey(trade.book, trade.user_id, pair.quote)
     down, up = _worth(trade, catalog)
-    fees = actual.get(quote.of(FEES), 0)
-    fees = min(max(fees, trade.fee - 1), trade.fee)
+    got = actual.get(quote.of(FEES), 0)
+    fees = got if got in (trade.fee - 1, trade.fee) else trade.fee
     if trade.side == "buy":
         bought, paid, dealt = trade.base_amount, -trade.quote_amount - trade.fee, down
     else:

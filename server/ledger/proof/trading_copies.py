@@ -59,11 +59,11 @@ class StoredControl(NamedTuple):
 
 def quote_account(told: Mapping[str, Any], catalog: Catalog) -> AccountKey | None:
     """The account that a trade, as it is told, was paid from; None where it tells of none."""
-    pair = catalog.pairs.get(told.get("pair", ""))
-    book, user = told.get("book"), told.get("user_id")
-    if pair is None or not isinstance(book, str) or not isinstance(user, str):
+    name, book, user = (told.get(field) for field in ("pair", "book", "user_id"))
+    if not isinstance(name, str) or not isinstance(book, str) or not isinstance(user, str):
         return None
-    return AccountKey(book, user, pair.quote)
+    pair = catalog.pairs.get(name)
+    return None if pair is None else AccountKey(book, user, pair.quote)
 
 
 def check_trade(
@@ -163,4 +163,4 @@ def _decoded(told: object) -> Any:
 
 
 def _text(value: object) -> object:
-    return msgspec.json.encode(value).decode() if isinstance(value, dict) else value
+    return msgspec.json.encode(value).decode() if isinstance(value, (dict, list)) else value

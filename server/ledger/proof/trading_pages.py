@@ -21,7 +21,7 @@ from ..trading.trades import DEMO_BOOK
 from .journal_pages import JournalPages
 from .prices import PriceWalk, StoredPrice, StoredTicker, check_ticker
 from .queries import Selection, rows
-from .trades import told_trade
+from .trades import moments_of, told_trade
 from .trading_copies import (
     StoredControl,
     StoredTrade,
@@ -39,8 +39,6 @@ ROWS_PER_PAGE = 500
 PRICES_PER_PAGE = 5000
 
 _FIRST = -(2**63)
-# When a trade was made, and when it ended.
-_MOMENTS = ("filled_at", "opens_at", "settled_at")
 
 
 class TradingRepairs(Protocol):
@@ -115,11 +113,12 @@ class TradingPages:
             self._statements.trades, ids=ids
         ):
             told = told_trade(encoded) or {}
-            pair = self._catalog.pairs.get(told.get("pair", ""))
-            if pair is not None and all(key.asset != pair.quote for key in accounts[id_]):
+            quote = quote_account(told, self._catalog)
+            if quote is not None and all(key.asset != quote.asset for key in accounts[id_]):
                 continue
-            self._note(told)
-            account = quote_account(told, self._catalog) or min(accounts[id_])
+            for pair, moment in moments_of(told):
+                self._traded_at[pair] = max(moment, self._traded_at.get(pair, ""))
+            account = quote or min(accounts[id_])
             journal = TradeJournal(id_, opened_at, newest, told)
             row = StoredTrade._make(columns)
             if found := list(check_trade(account, row, journal, self._catalog)):
@@ -274,13 +273,6 @@ class TradingPages:
             fixed = await self._repairs.trading(wanted, found)
         self._findings.fixed += fixed
         self._findings.report(found, fixed=fixed)
-
-    def _note(self, told: Any) -> None:
-        pair = told.get("pair")
-        for name in _MOMENTS:
-            moment = told.get(name)
-            if isinstance(pair, str) and isinstance(moment, str):
-                self._traded_at[pair] = max(moment, self._traded_at.get(pair, ""))
 
     async def _fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
         async with self._database.read(any_text=True) as connection:
