@@ -20,6 +20,8 @@ from .problems import BodyTooLarge, UnsupportedMediaType
 
 LARGEST_BODY = 64 * 1024
 LARGEST_BATCH_BODY = 2 * 1024 * 1024
+# What is read of a body that is refused for its size.
+_MOST_READ = 16 * 1024 * 1024
 
 AMOUNT_FIELDS = frozenset(
     (
@@ -196,6 +198,9 @@ async def read_body(request: Request, limit: int) -> bytes:
     The body of `request`, which is JSON and has at most `limit` bytes; none at all is an object
     without fields.
 
+    One that is too large is taken from the connection up to 16 MiB: a client that is still
+    sending when the connection is closed loses the answer (RFC 9112, section 9.6).
+
     Raises UnsupportedMediaType, BodyTooLarge, or InvalidRequest where it is cut off.
     """
     if not _has_body(request):
@@ -203,18 +208,24 @@ async def read_body(request: Request, limit: int) -> bytes:
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     if media_type.strip().lower() != "application/json" or not _is_utf8(parameters):
         raise UnsupportedMediaType
+    too_large = BodyTooLarge(f"a body has at most {limit} bytes here")
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise BodyTooLarge(f"a body has at most {limit} bytes here")
+    announced = int(declared) if declared.isdigit() else 0
+    # Who waits to be asked for the body is told before it is sent.
+    if announced > limit and (announced > _MOST_READ or "expect" in request.headers):
+        raise too_large
     parts, size = [], 0
     try:
         async for part in request.stream():
             size += len(part)
-            if size > limit:
-                raise BodyTooLarge(f"a body has at most {limit} bytes here")
-            parts.append(part)
+            if size <= limit:
+                parts.append(part)
+            elif size > _MOST_READ:
+                break
     except ClientDisconnect:
         raise InvalidRequest("the body was cut off") from None
+    if size > limit:
+        raise too_large
     return b"".join(parts)
 
 

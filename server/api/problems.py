@@ -122,6 +122,6 @@ def problem_response(
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         every.setdefault("Retry-After", str(_WAIT_SECONDS))
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        # The rest of the body is not read, so the connection cannot be used again.
+        # What is left of the body may be too much to read, so the connection cannot be used again.
         every["Connection"] = "close"
     return Response(msgspec.json.encode(document), status, every, MEDIA_TYPE)

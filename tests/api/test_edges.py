@@ -139,6 +139,19 @@ async def test_a_body_is_bounded_declared_or_not(edge: Edge, path: str, limit: i
         assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("headers", [{"Expect": "100-continue"}, {"Content-Length": str(2**40)}])
+async def test_a_body_too_large_to_send_is_refused_unread(
+    edge: Edge, headers: dict[str, str]
+) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was asked for")
+        yield b""
+
+    headers = {"Content-Length": str(LARGEST_BODY + 1)} | JSON | headers
+    answer = await edge.call("POST", "/v1/deposits", content=unread(), headers=headers)
+    assert code(answer) == (413, "body_too_large")
+
+
 async def test_a_user_is_limited_and_told_so(edge: Edge) -> None:
     body = {"user_id": "me", "asset": "USDT", "amount": "1"}
     first = await edge.post("/v1/withdrawals", body, by="alice")

@@ -166,6 +166,8 @@ BODIES: dict[str, tuple[bytes, str, int, str]] = {
         "invalid_request",
     ),
     "too large": (b'{"a":"' + b"x" * 200_000 + b'"}', "application/json", 413, "body_too_large"),
+    # More than sockets buffer: whoever is still sending must get to read the answer.
+    "far too large": (b" " * 12_000_000, "application/json", 413, "body_too_large"),
     "plain text": (b"{}", "text/plain", 415, "unsupported_media_type"),
     "a form": (b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
 }
