@@ -80,10 +80,12 @@ class Live:
         if connection.request.balances:
             self._watching.setdefault(connection.user_id, {})[connection] = None
         if connection.request.monitor:
-            group = self._groups.setdefault(connection.request.filter, _Group())
-            # What is gathered already was shown to the new one while it caught up.
-            self._flush(group)
-            group.connections[connection] = None
+            wanted = connection.request.filter
+            if wanted in self._groups:
+                # What is gathered already was shown to the new one while it caught up.
+                self._flush(self._groups[wanted])
+            # Looked up after that: where all others fell behind by it, the group is gone.
+            self._groups.setdefault(wanted, _Group()).connections[connection] = None
         if not connection.request.positions:
             self._others[connection] = None
 

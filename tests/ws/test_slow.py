@@ -67,6 +67,24 @@ async def test_all_slow_clients_together_are_bounded() -> None:
 
 
 @in_virtual_time
+async def test_a_monitor_that_joins_as_the_only_other_falls_behind_is_served() -> None:
+    async with running_world(bounds=Bounds(connection_bytes=2_000)) as world:
+        slow = await world.joined("auditor:alice", streams=["monitor"])
+        slow.pause()
+        world.commit_many(20, "alice", description=LONG)
+        await asyncio.sleep(0.1)
+        assert slow.connection.live
+        # Gathered for the slow one still, and sent on before the other joins.
+        world.commit("alice")
+        quick = await world.joined("auditor:bob", streams=["monitor"])
+        assert not slow.connection.live and quick.connection.live
+        shown = len(quick.monitored)
+        world.commit("alice")
+        await asyncio.sleep(0.1)
+        assert len(quick.monitored) == shown + 1
+
+
+@in_virtual_time
 async def test_a_message_beyond_the_bound_passes_an_empty_queue() -> None:
     bounds = Bounds(connection_bytes=20_000)
     async with running_world(bounds=bounds) as world:
