@@ -173,12 +173,12 @@ async def upgrade_database(
             # In this order: what another process makes between the two is then not in the way.
             obstacle = await connection.run_sync(migrations.obstacle)
             state = await connection.run_sync(migrations.schema_state)
-        if state == "empty" and obstacle:
-            raise SchemaMismatch(obstacle)
         if state == "newer":
             raise SchemaMismatch("the database was made by a newer tallywire: install that one")
         if state == "older" and only_if_empty:
             raise SchemaMismatch("the database has an older schema: run `tallywire upgrade` first")
+        if state != "current" and obstacle:
+            raise SchemaMismatch(obstacle)
         if state != "current":
             migrations.load()
         async with database.write() as connection:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from tallywire.ledger import migrations, open_ledger
 from tallywire.ledger.database import Database
+from tallywire.ledger.errors import SchemaMismatch
 
 from .oracle import examine
 
@@ -39,11 +41,7 @@ async def test_a_ledger_of_the_first_schema_is_upgraded(database_url: str) -> No
     async with open_ledger(database_url) as manager:
         await manager.update_balance("alice", "1", "deposit")
         pairs = dict(manager.catalog.pairs)
-    database = Database(database_url)
-    async with database.write() as connection:
-        for statement in UNDO:
-            await connection.execute(text(statement))
-    await database.close()
+    await run(database_url, *UNDO)
     async with open_ledger(database_url, upgrade=True) as manager:
         assert manager.catalog.pairs == pairs
         assert await manager.leases.take("work", "a", 15)
@@ -51,6 +49,33 @@ async def test_a_ledger_of_the_first_schema_is_upgraded(database_url: str) -> No
         assert await manager.get_balance("alice") == 1
         assert (await manager.verify()).errors == 0
     await examine(database_url)
+
+
+async def test_an_upgrade_that_would_meet_tables_of_others_is_refused_and_leaves_all_as_it_was(
+    database_url: str,
+) -> None:
+    before_trading = (*UNDO[:8], "UPDATE tallywire_version SET version_num = '0008'")
+    await run(
+        database_url,
+        *before_trading,
+        "CREATE TABLE trades (id integer)",
+        "CREATE VIEW prices AS SELECT 1 AS one",
+    )
+    with pytest.raises(SchemaMismatch, match="not the ledger's: prices, trades; rename them"):
+        async with open_ledger(database_url, upgrade=True):
+            pass
+    # The view and the table are as they were, the version too, and nothing was made.
+    await run(database_url, "SELECT one FROM prices", "DROP TABLE trades", "DROP VIEW prices")
+    async with open_ledger(database_url, upgrade=True) as manager:
+        assert (await manager.verify()).errors == 0
+
+
+async def run(database_url: str, *statements: str) -> None:
+    database = Database(database_url)
+    async with database.write() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+    await database.close()
 
 
 def test_the_names_of_the_files_are_the_revisions() -> None:
