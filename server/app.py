@@ -224,8 +224,10 @@ async def _working(
 
 def _price_seed(settings: Settings, epoch: str) -> str:
     """What simulated prices go by; from the epoch alone, every client could foretell them."""
-    if settings.price_seed is not None or settings.development:
-        return settings.price_seed or epoch
+    if settings.price_seed is not None:
+        return settings.price_seed
+    if settings.development:
+        return epoch
     return hmac.digest(settings.secrets[0].encode(), f"prices\n{epoch}".encode(), "sha256").hex()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from ..ledger import objects
 from ..ledger.catalog import Catalog
 from ..ledger.changes import Change
 from ..ledger.errors import NotFound
-from ..ledger.trading.trades import Option, SpotTrade, Trade, trade_view
+from ..ledger.trading.trades import Kind, Option, SpotTrade, Trade, trade_view
 from ..operations import options, policy, spot
 from ..operations.options import OptionForcing, OptionOpening
 from ..operations.spot import SpotOrder
@@ -20,7 +20,6 @@ from .answers import answer, committed, listing
 from .calls import Call
 from .queries import TradesQuery, continue_page, filters_of, write_cursor
 
-Kind = Literal["spot", "option"]
 Found = TypeVar("Found", SpotTrade, Option)
 
 
@@ -54,12 +53,12 @@ async def force_option(call: Call, request: OptionForcing) -> Response:
 
 async def read_spot_order(call: Call) -> Response:
     """One spot order."""
-    return answer(await _view(call, await _found(call, SpotTrade)))
+    return answer(_view(call, await _found(call, SpotTrade)))
 
 
 async def read_option(call: Call) -> Response:
     """One option as it stands."""
-    return answer(await _view(call, await _found(call, Option)))
+    return answer(_view(call, await _found(call, Option)))
 
 
 async def list_spot_orders(call: Call, query: TradesQuery) -> Response:
@@ -99,10 +98,10 @@ async def _list(call: Call, query: TradesQuery, kind: Kind) -> Response:
     page = rows[: query.limit]
     more = len(rows) > query.limit
     return listing(
-        [msgspec.json.encode(await _view(call, trade)) for trade in page],
+        [msgspec.json.encode(_view(call, trade)) for trade in page],
         write_cursor(kind, filters_of(query), page[-1].position or 0) if more else None,
     )
 
 
-async def _view(call: Call, trade: Trade) -> objects.Trade:
-    return await call.services.manager.prepare(lambda catalog: trade_view(trade, catalog))
+def _view(call: Call, trade: Trade) -> objects.Trade:
+    return trade_view(trade, call.services.manager.catalog)

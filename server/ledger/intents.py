@@ -231,9 +231,6 @@ class RepairSystemAccount(_OneAccount, frozen=True, tag=True):
     balance: int
 
 
-HoldIntent = PlaceHold | ConfirmHold | EndHold
-
-
 class RepairTrading(Struct, frozen=True, tag=True):
     """
     Make what trading keeps say again what the journal says: these `trades`, by id; the exposures of
@@ -251,6 +248,7 @@ class RepairTrading(Struct, frozen=True, tag=True):
         return ()
 
 
+HoldIntent = PlaceHold | ConfirmHold | EndHold
 TradeIntent = SpotOrder | OpenOption | SettleOption | ForceOption
 Intent = (
     Post

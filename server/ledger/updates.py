@@ -75,13 +75,18 @@ class Committed(Struct, frozen=True):
 
     def admin_fields(self) -> dict[str, Any]:
         """The fields that only admins see."""
-        fields: dict[str, Any] = _decode(self.encoded.split(b"\n", 2)[1])
-        return fields
+        return admin_fields(self.encoded)
 
     def admin_bodies(self) -> list[bytes]:
         """The admins' UPDATE per touched user, without epoch."""
         _, admin, *bodies = self.encoded.split(b"\n")
         return [_joined(body, admin) for body in bodies]
+
+
+def admin_fields(encoded: bytes) -> dict[str, Any]:
+    """The fields that only admins see of a transaction's updates in their stored form."""
+    fields: dict[str, Any] = _decode(encoded.split(b"\n", 2)[1])
+    return fields
 
 
 class Batch(Struct, frozen=True):

@@ -70,9 +70,10 @@ def check_self_service(
     admins unless they are one. Raises UnknownBook too.
     """
     require_self_service(principal)
-    for field in () if principal.may("admin") else ("internal", "effective_at"):
-        if getattr(request, field) is not None:
-            raise NotAllowed(f"only admins may send {field}", pointer=f"/{field}")
+    if not principal.may("admin"):
+        for field in ("internal", "effective_at"):
+            if getattr(request, field) is not None:
+                raise NotAllowed(f"only admins may send {field}", pointer=f"/{field}")
     if not catalog.book(book).self_service:
         raise NotAllowed(f"book {book!r} has no self-service")
 

@@ -14,12 +14,12 @@ from ..ledger.changes import (
     DEEPEST_METADATA,
     LARGEST_METADATA,
     LONGEST_DESCRIPTION,
-    LONGEST_REFERENCE,
     Change,
     Details,
     IdempotencyKey,
 )
 from ..ledger.money import AMOUNT_SYNTAX
+from ..ledger.trading.spot import LONGEST_CLIENT_ORDER_ID
 from ..ledger.transaction_types import TransactionTypes
 
 DEFAULT_BOOK = "main"
@@ -46,7 +46,7 @@ ClientOrderId = Annotated[
     str,
     Meta(
         description="Your own name of the order; a user's orders have different ones.",
-        extra_json_schema={"minLength": 1, "maxLength": LONGEST_REFERENCE},
+        extra_json_schema={"minLength": 1, "maxLength": LONGEST_CLIENT_ORDER_ID},
     ),
 ]
 Description = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_DESCRIPTION})]

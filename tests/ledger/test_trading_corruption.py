@@ -13,9 +13,9 @@ import pytest
 from tallywire.ledger import open_ledger
 from tallywire.ledger.accounts import AccountKey
 from tallywire.ledger.invariants import Discrepancy
-from tallywire.ledger.proof.stored import StoredEntry
+from tallywire.ledger.proof.stored import StoredEntry, told_of
 from tallywire.ledger.proof.told import check_updates
-from tallywire.ledger.proof.trades import Around, Opening, moments, told_trade
+from tallywire.ledger.proof.trades import Around, Opening, moments
 from tallywire.ledger.proof.trading_copies import (
     StoredTrade,
     TradeJournal,
@@ -481,7 +481,7 @@ async def test_no_nonsense_stops_a_verification(traded_url: str) -> None:
                 forged = {**record, "encoded": "\n".join((first, edited, *bodies))}
                 found = list(check_updates(forged, legs, Around(openings), catalog))
                 assert (fields[name][field] == value) == (not found), (field, value)
-                told = told_trade(forged["encoded"]) or {}
+                told = told_of(forged["encoded"], "trade")
                 journal = TradeJournal(record["id"], position, position, told)
                 row = StoredTrade._make([None] * (len(StoredTrade._fields) - 1) + ["{}"])
                 account = quote_account(told, catalog) or AccountKey("main", "alice", "USDT")

@@ -8,13 +8,12 @@ hold; its `remaining` is the sum of what its transactions did to `held`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from ..accounts import StoredState
 from ..invariants import Discrepancy, Invariant, Measure, numbers, texts
 from ..money import format_amount
+from .stored import told_of
 
 _HOLDS = Invariant.HOLD_ACCOUNTING
 _AMOUNTS = ("amount", "remaining")
@@ -50,7 +49,7 @@ class HoldJournal(NamedTuple):
 
 def check_hold(measure: Measure, row: StoredHold, journal: HoldJournal) -> Iterator[Discrepancy]:
     """A hold's row, its newest transaction and the sum of its entries say the same."""
-    told = _told(journal.encoded)
+    told = told_of(journal.encoded, "hold")
     if row.account_id is None:
         yield texts(
             _HOLDS,
@@ -112,15 +111,6 @@ def never_placed(measure: Measure, hold_id: str, remaining: int) -> Discrepancy:
         scale=measure.scale,
         account=measure.account,
     )
-
-
-def _told(encoded: str) -> dict[str, Any]:
-    """The hold in the encoded updates; empty where there is none to be read."""
-    try:
-        hold = msgspec.json.decode(encoded.split("\n")[1])["hold"]
-    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
-        return {}
-    return hold if isinstance(hold, dict) else {}
 
 
 def _amount(measure: Measure, minor: object) -> object:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ..accounts import AccountKey, StoredState
 
 _TEXTS = frozenset(("name", "book", "owner", "asset", "status", "digest", "created_at", "seal"))
@@ -62,6 +64,15 @@ class StoredSeal(NamedTuple):
 def misfit(row: StoredAccount | StoredEntry | StoredState | StoredSeal) -> str | None:
     """The first column of `row` whose value is not of its type; None where there is none."""
     return _misfit(row._fields, tuple(map(type, row)))
+
+
+def told_of(encoded: object, member: str) -> dict[str, Any]:
+    """The object `member` that stored updates tell admins; empty where none is to be read."""
+    try:
+        told = msgspec.json.decode(str(encoded).split("\n")[1])[member]
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 @lru_cache(maxsize=256)

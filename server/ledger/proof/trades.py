@@ -35,7 +35,7 @@ from ..trading.trades import (
     trade_view,
 )
 from ..updates import Committed
-from .stored import StoredEntry
+from .stored import StoredEntry, told_of
 
 _SCREEN, _ONCE = Invariant.SCREEN_LEDGER, Invariant.REVERT_ONCE
 CONTROL = "trading_control"
@@ -73,22 +73,13 @@ class Around(NamedTuple):
     prices: Mapping[tuple[str, str], Price] = {}
 
 
-def told_trade(encoded: object) -> Mapping[str, Any] | None:
-    """The trade that encoded updates tell to admins; None where there is none to be read."""
-    try:
-        trade = msgspec.json.decode(str(encoded).split("\n")[1])["trade"]
-    except (msgspec.DecodeError, LookupError, TypeError):
-        return None
-    return trade if isinstance(trade, dict) else None
-
-
 def moments(record: Mapping[str, Any], *, traded_at: bool = False) -> Iterator[tuple[str, str]]:
     """
     The pair and the moments of which the transaction's trade tells a price; traded_at: only those
     at which it was made or ended.
     """
     if record["trade"] is not None:
-        trade = told_trade(record["encoded"]) or {}
+        trade = told_of(record["encoded"], "trade")
         yield from moments_of(trade, _TRADED_AT if traded_at else (*_TRADED_AT, "expires_at"))
 
 
@@ -220,7 +211,7 @@ def _as_it_should_be(
         return structs.replace(
             trade, id=record["trade"], user_id=user or "", quote_amount=quote_amount
         )
-    opened = None if opening is None else _read(told_trade(opening.encoded), catalog)
+    opened = None if opening is None else _read(told_of(opening.encoded, "trade"), catalog)
     if trade.status != "open" and isinstance(opened, Option):
         its_end = {name: getattr(trade, name) for name in _ITS_END}
         trade = structs.replace(opened, **its_end)

@@ -18,6 +18,7 @@ from ..errors import LedgerError
 from ..invariants import Discrepancy, Invariant, numbers, texts
 from ..money import parse_amount
 from ..trading.trades import DEMO_BOOK
+from .stored import told_of
 
 _SNAPSHOT = Invariant.SNAPSHOT_REPLAY
 
@@ -111,7 +112,7 @@ def check_control(
     user: str, row: StoredControl, position: int, encoded: str
 ) -> Iterator[Discrepancy]:
     """A user's control is what the newest transaction that set it tells."""
-    set_by = StoredControl(_mode(encoded), position)
+    set_by = StoredControl(told_of(encoded, "control").get("mode"), position)
     for name, stored, actual in zip(StoredControl._fields, row, set_by, strict=True):
         if stored != actual:
             what = f"control of {user} in {DEMO_BOOK}: {name}"
@@ -144,15 +145,6 @@ def _payout(account: AccountKey, trade: Mapping[str, Any], catalog: Catalog) -> 
         return parse_amount(trade["payout"], asset.scale)
     except LedgerError:
         return None
-
-
-def _mode(encoded: str) -> str | None:
-    """The mode that encoded updates tell; None where there is none to be read."""
-    try:
-        mode = msgspec.json.decode(encoded.split("\n")[1])["control"]["mode"]
-    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
-        return None
-    return mode if isinstance(mode, str) else None
 
 
 def _decoded(told: object) -> Any:

@@ -21,7 +21,8 @@ from ..trading.trades import DEMO_BOOK
 from .journal_pages import JournalPages
 from .prices import PriceWalk, StoredPrice, StoredTicker, check_ticker
 from .queries import Selection, rows
-from .trades import moments_of, told_trade
+from .stored import told_of
+from .trades import moments_of
 from .trading_copies import (
     StoredControl,
     StoredTrade,
@@ -112,7 +113,7 @@ class TradingPages:
         for id_, opened_at, newest, encoded, *columns in await self._fetch(
             self._statements.trades, ids=ids
         ):
-            told = told_trade(encoded) or {}
+            told = told_of(encoded, "trade")
             quote = quote_account(told, self._catalog)
             if quote is not None and all(key.asset != quote.asset for key in accounts[id_]):
                 continue

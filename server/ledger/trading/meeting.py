@@ -69,13 +69,19 @@ class MarketMeeting:
             if i.client_order_id is not None
         }
         connection, rows, catalog = self._connection, self._trades, self._catalog
+        ended = [i.option_id for i in ending]
         market = Market(
             now="",
             controls=await rows.lock_controls(connection, demo),
             exposures=await rows.lock_exposures(connection, list(places)),
             options={
-                **await rows.open_options(connection, closing, catalog),
-                **await rows.options(connection, [i.option_id for i in ending], catalog),
+                trade.id: trade
+                for trade in (
+                    *await rows.open_options(connection, closing, catalog),
+                    # Their rows decide nothing: those could have been changed by hand.
+                    *await rows.in_journal(connection, ended, catalog),
+                )
+                if isinstance(trade, Option)
             },
             client_orders=await rows.client_orders(connection, list(named)),
         )

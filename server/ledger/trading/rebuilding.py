@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..catalog import Catalog
 from ..dialects import Sets, halves, joined
 from ..intents import RepairTrading
-from .trade_rows import Place, TradeRows, trade_told
+from ..updates import admin_fields
+from .trade_rows import Place, TradeRows
 from .trades import DEMO_BOOK
 
 NEWEST_CONTROL = (
@@ -52,16 +52,7 @@ class Rebuilding:
         """Write these trades anew as their newest transactions tell them, if they have any."""
         if not ids:
             return
-        found = await self._connection.execute(
-            text(
-                "SELECT o.id, o.position, n.encoded FROM transactions o"
-                " JOIN transactions n ON n.trade = o.id AND n.position ="
-                " (SELECT max(m.position) FROM transactions m WHERE m.trade = o.id)"
-                f" WHERE o.trade = o.id AND o.id {self._any('ids', 'text')}"
-            ),
-            {"ids": self._set(ids)},
-        )
-        trades = [trade_told(row.encoded, row.position, self._catalog) for row in found]
+        trades = await self._rows.in_journal(self._connection, ids, self._catalog)
         await self._connection.execute(
             text(f"DELETE FROM trades WHERE id {self._any('ids', 'text')}"),
             {"ids": self._set(ids)},
@@ -102,7 +93,7 @@ class Rebuilding:
             )
         controls = {
             (DEMO_BOOK, row.subject): (
-                msgspec.json.decode(row.encoded.split("\n", 2)[1])["control"]["mode"],
+                admin_fields(row.encoded.encode())["control"]["mode"],
                 row.position,
             )
             for row in found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..catalog import Catalog
 from ..dialects import Sets
 from ..intents import Mode
+from ..updates import admin_fields
 from .trades import Option, Trade, kind_of, trade_from_view, trade_view
 
 _COLUMNS = (
@@ -58,37 +59,40 @@ class TradeRows:
         found = await self._lock(connection, "trading_controls", key, "mode", "normal", users)
         return cast(dict[Place, Mode], found)
 
-    async def options(
+    async def in_journal(
         self, connection: AsyncConnection, ids: Sequence[str], catalog: Catalog
-    ) -> dict[str, Option]:
+    ) -> list[Trade]:
         """
-        Those of the trades `ids` that are options, whose stakes' accounts are locked, as the
-        journal has them: a row of `trades` that was changed by hand decides nothing.
+        The trades `ids` as the journal has them, whatever their rows say; whoever changes one has
+        its account locked.
         """
         if not ids:
-            return {}
+            return []
         rows = await connection.execute(
             text(
                 "SELECT opened.position, newest.encoded FROM transactions opened"
                 " JOIN transactions newest ON newest.trade = opened.id AND newest.position ="
                 " (SELECT max(n.position) FROM transactions n WHERE n.trade = opened.id)"
-                f" WHERE opened.id {self._any('ids', 'text')}"
+                f" WHERE opened.trade = opened.id AND opened.id {self._any('ids', 'text')}"
             ),
             {"ids": self._set(ids)},
         )
-        return _options(trade_told(row.encoded, row.position, catalog) for row in rows)
+        return [
+            trade_from_view(admin_fields(row.encoded.encode())["trade"], row.position, catalog)
+            for row in rows
+        ]
 
     async def open_options(
         self, connection: AsyncConnection, users: Sequence[str], catalog: Catalog
-    ) -> dict[str, Option]:
+    ) -> list[Trade]:
         """The open options of `users`."""
         if not users:
-            return {}
+            return []
         rows = await connection.execute(
             text(f"{SELECT_TRADES} WHERE status = 'open' AND user_id {self._any('users', 'text')}"),
             {"users": self._set(users)},
         )
-        return _options(trade_from(row, catalog) for row in rows)
+        return [trade_from(row, catalog) for row in rows]
 
     async def client_orders(
         self, connection: AsyncConnection, orders: Sequence[tuple[str, str]]
@@ -204,16 +208,6 @@ class TradeRows:
 def trade_from(row: Any, catalog: Catalog) -> Trade:
     """The trade of a row of SELECT_TRADES."""
     return trade_from_view(msgspec.json.decode(row.told), row.position, catalog)
-
-
-def trade_told(encoded: str, position: int, catalog: Catalog) -> Trade:
-    """The trade, opened at `position`, that a transaction's `encoded` updates tell of."""
-    told = msgspec.json.decode(encoded.split("\n", 2)[1])
-    return trade_from_view(told["trade"], position, catalog)
-
-
-def _options(trades: Iterable[Trade]) -> dict[str, Option]:
-    return {trade.id: trade for trade in trades if isinstance(trade, Option)}
 
 
 def _row(trade: Trade, catalog: Catalog) -> dict[str, Any]:

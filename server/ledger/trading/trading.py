@@ -177,14 +177,16 @@ class Trading:
         settled. Safe to repeat.
         """
         settled, after = 0, ("", "")
+        refused: set[str] = set()
         # In order of expiry: those that are refused now are not in the others' way.
         while found := await self._expired(after):
             outcomes = await self._ledger.post_many([await self._settlement(o) for o in found])
             settled += sum(isinstance(o, Receipt) and not o.replayed for o in outcomes)
-            self._report(found, outcomes)
+            refused |= self._report(found, outcomes)
             if any(isinstance(outcome, (Overloaded, OutcomeUnknown)) for outcome in outcomes):
                 break
             after = (found[-1].expires_at, found[-1].id)
+        self._refused = refused
         return settled
 
     async def overdue_seconds(self) -> float:
@@ -194,14 +196,20 @@ class Trading:
             return 0.0
         return max(0.0, (self._clock.now() - parse_rfc3339(first)).total_seconds())
 
-    def _report(self, expired: Sequence[Option], outcomes: Sequence[Receipt | LedgerError]) -> None:
-        """Log, once, what cannot be settled; a Conflict means that another did, or will soon."""
+    def _report(
+        self, expired: Sequence[Option], outcomes: Sequence[Receipt | LedgerError]
+    ) -> set[str]:
+        """
+        The ids of what cannot be settled, each logged unless it was so the last time; a Conflict
+        means that another did, or will soon.
+        """
+        refused = set()
         for option, outcome in zip(expired, outcomes, strict=True):
-            if isinstance(outcome, Receipt):
-                self._refused.discard(option.id)
-            elif not isinstance(outcome, Conflict) and option.id not in self._refused:
-                self._refused.add(option.id)
-                _log.warning("an option is not settled", id=option.id, reason=str(outcome))
+            if not isinstance(outcome, (Receipt, Conflict)):
+                refused.add(option.id)
+                if option.id not in self._refused:
+                    _log.warning("an option is not settled", id=option.id, reason=str(outcome))
+        return refused
 
     async def read_trade(self, trade_id: str) -> Trade:
         """The trade `trade_id` as it stands; raises NotFound."""
