@@ -72,43 +72,6 @@ async def test_an_order_is_answered_with_its_trade_and_one_update(market: Edge) 
     assert own["trade"] == accepted["trade"]
 
 
-@pytest.mark.parametrize(
-    ("price", "order", "paid", "fee", "moved"),
-    [
-        # 0.00001234 BTC are worth 0.7404001234 USDT.
-        ("60000.01", {"base_amount": "0.00001234"}, "0.740401", "0.000741", "-0.741142"),
-        (
-            "60000.01",
-            {"base_amount": "0.00001234", "side": "sell"},
-            "0.740400",
-            "0.000741",
-            "0.739659",
-        ),
-        # 99.999934 USDT is what 0.00333333 BTC cost; one unit of base more is over 100.
-        (
-            "30000.01",
-            {"base_amount": None, "quote_amount": "100"},
-            "99.999934",
-            "0.100000",
-            "-100.099934",
-        ),
-    ],
-)
-async def test_rounding_goes_against_the_user_and_its_residue_to_rounding(
-    market: Edge, price: str, order: dict[str, Any], paid: str, fee: str, moved: str
-) -> None:
-    await market.price(price)
-    answer = await market.order(**order)
-    assert answer.status_code == 201, answer.text
-    trade = answer.json()["trade"]
-    assert (trade["quote_amount"], trade["fee"]) == (paid, fee)
-    assert amounts(answer)[USDT] == moved
-    sums = (await market.get("/v1/admin/trial-balance")).json()
-    assert set(sums["sums"].values()) == {"0.000000", "0.00000000"}
-    kinds = {row["owner_kind"] for row in sums["rows"] if row["asset"] == "USDT"}
-    assert "@rounding" in kinds
-
-
 async def test_a_limit_is_met_or_nothing_is_done(market: Edge) -> None:
     for side, price, status in (
         ("buy", "50000", 201),
