@@ -213,10 +213,8 @@ async def outside(
     go_outside: Callable[[RunningServer], Awaitable[Outside]],
 ) -> AsyncIterator[Outside]:
     """The outside of the shared server; what it logged meanwhile comes with a failure."""
-    assert shared_server.exit_code is None, "the shared server has ended"
-    seen = len(shared_server.log_text())
-    yield await go_outside(shared_server)
-    request.node.add_report_section("call", "server", shared_server.log_text()[seen:])
+    with _logged(request, shared_server):
+        yield await go_outside(shared_server)
 
 
 @pytest.fixture
@@ -226,7 +224,13 @@ async def exchange(
     go_outside: Callable[[RunningServer], Awaitable[Outside]],
 ) -> AsyncIterator[Outside]:
     """The outside of the server of trading; what it logged meanwhile comes with a failure."""
-    assert exchange_server.exit_code is None, "the exchange has ended"
-    seen = len(exchange_server.log_text())
-    yield await go_outside(exchange_server)
-    request.node.add_report_section("call", "exchange", exchange_server.log_text()[seen:])
+    with _logged(request, exchange_server):
+        yield await go_outside(exchange_server)
+
+
+@contextmanager
+def _logged(request: pytest.FixtureRequest, running: RunningServer) -> Iterator[None]:
+    assert running.exit_code is None, "the server has ended"
+    seen = len(running.log_text())
+    yield
+    request.node.add_report_section("call", "server", running.log_text()[seen:])

@@ -336,7 +336,7 @@ async def test_several_writers_settle_once_and_use_a_client_order_id_once(
     await manager.prices.push("ETH-BTC", "0.05", actor="feed")
     before = await money(manager)
     async with open_ledger(database_url, clock=clock) as other:
-        for number in range(20):
+        for number in range(8):
             outcomes = await asyncio.gather(
                 manager.trading.spot_order(
                     "alice", "ETH-BTC", "buy", base_amount="1", client_order_id=f"o{number}"
