@@ -11,15 +11,16 @@ from .client import Json, Screen, accepted, refused
 from .conftest import Outside
 from .trading import Market, new_market, seconds
 
-# How long prices are pushed, a hundred a second, and what a screen may be told of a pair then.
+# How long prices are pushed and how many at least, and what a screen may be told of a pair then.
 PUSHED_FOR = 2.0
+PUSHED = 30
 MOST_A_SECOND = 4
 
 
 async def _push_for_a_while(market: Market) -> None:
     began = time.monotonic()
     number = 0
-    while time.monotonic() - began < PUSHED_FOR:
+    while time.monotonic() - began < PUSHED_FOR or number < PUSHED:
         number += 1
         await market.push(f"{100 + number % 7}.{number % 100:02}")
     await market.push("55.55")
@@ -50,7 +51,6 @@ async def test_prices_are_gathered_and_the_newest_arrives(exchange: Outside) -> 
             for market in (one, two):
                 await _shows(each, market)
         took = time.monotonic() - began
-        assert len(one.pushed) > 2 * MOST_A_SECOND * PUSHED_FOR, "too slow to say anything"
         for each in screens:
             for market in (one, two):
                 told = each.ticks[market.name] - ticks[each].get(market.name, 0)
