@@ -45,6 +45,12 @@ _POSTGRES_READER = {
     "idle_in_transaction_session_timeout": "60000",
     "jit": "off",
 }
+# An index over years of transactions takes as long as it takes; locks are waited for as ever.
+_POSTGRES_UPGRADE = {
+    **_POSTGRES_WRITER,
+    "idle_in_transaction_session_timeout": "60000",
+    "statement_timeout": "0",
+}
 _CONNECT_SECONDS = 5
 # Longer than any server-side timeout: past it the connection itself is dead.
 _WRITER_COMMAND_SECONDS = 8
@@ -117,8 +123,12 @@ class Database:
             self.writer = _sqlite_engine(self.url, writes=True, pool_size=2)
             self.reader = _sqlite_engine(self.url, writes=False, pool_size=readers)
         else:
-            self.writer = _postgres_engine(self.url, writes=True, pool_size=2)
-            self.reader = _postgres_engine(self.url, writes=False, pool_size=readers)
+            self.writer = _postgres_engine(
+                self.url, _POSTGRES_WRITER, _WRITER_COMMAND_SECONDS, pool_size=2
+            )
+            self.reader = _postgres_engine(
+                self.url, _POSTGRES_READER, _READER_COMMAND_SECONDS, pool_size=readers, ping=True
+            )
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -126,6 +136,20 @@ class Database:
         self._check_open()
         async with _unavailable_as_such(), self.writer.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def write_patiently(self) -> AsyncIterator[AsyncConnection]:
+        """As `write`, but a statement may take long: for a schema whose tables may be large."""
+        if self.dialect == "sqlite":
+            async with self.write() as connection:
+                yield connection
+            return
+        engine = _postgres_engine(self.url, _POSTGRES_UPGRADE, None, pool_size=1)
+        try:
+            async with _unavailable_as_such(), engine.begin() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
 
     @asynccontextmanager
     async def read(self, *, any_text: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -304,8 +328,14 @@ def _session_options(url: URL) -> dict[str, str]:
     return dict(re.findall(r"-c\s*(\w+)=(\S+)", options))
 
 
-def _postgres_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
-    session = _POSTGRES_WRITER if writes else _POSTGRES_READER
+def _postgres_engine(
+    url: URL,
+    session: dict[str, str],
+    command_seconds: float | None,
+    *,
+    pool_size: int,
+    ping: bool = False,
+) -> AsyncEngine:
     ssl = url.query.get("sslmode")
     return create_async_engine(
         url.difference_update_query(["options", "sslmode"]),
@@ -313,12 +343,12 @@ def _postgres_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
         hide_parameters=True,
-        pool_pre_ping=not writes,
+        pool_pre_ping=ping,
         connect_args={
             "server_settings": {**_session_options(url), **session},
             **({"ssl": ssl} if ssl else {}),
             "timeout": _CONNECT_SECONDS,
-            "command_timeout": (_WRITER_COMMAND_SECONDS if writes else _READER_COMMAND_SECONDS),
+            "command_timeout": command_seconds,
         },
     )
 

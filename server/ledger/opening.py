@@ -181,7 +181,8 @@ async def upgrade_database(
             raise SchemaMismatch(obstacle)
         if state != "current":
             migrations.load()
-        async with database.write() as connection:
+        writing = database.write if state == "current" else database.write_patiently
+        async with writing() as connection:
             if database.dialect == "postgresql":
                 await connection.execute(
                     text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK}

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from tallywire.ledger import database as database_module
 from tallywire.ledger import migrations, open_ledger
+from tallywire.ledger.clock import SystemClock
 from tallywire.ledger.database import Database
 from tallywire.ledger.errors import SchemaMismatch
+from tallywire.ledger.opening import upgrade_database
 
 from .oracle import examine
 
@@ -68,6 +71,16 @@ async def test_an_upgrade_that_would_meet_tables_of_others_is_refused_and_leaves
     await run(database_url, "SELECT one FROM prices", "DROP TABLE trades", "DROP VIEW prices")
     async with open_ledger(database_url, upgrade=True) as manager:
         assert (await manager.verify()).errors == 0
+
+
+async def test_an_upgrade_takes_longer_than_a_change_may(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database_module._POSTGRES_WRITER, "statement_timeout", "1")
+    database = Database(empty_postgres_url)
+    await upgrade_database(database, SystemClock())
+    await database.close()
+    await examine(empty_postgres_url)
 
 
 async def run(database_url: str, *statements: str) -> None:
