@@ -223,6 +223,8 @@ def audit_view(decision: Decision, created_at: str, catalog: Catalog) -> dict[st
         return None
     details: dict[str, Any] = {"transaction_id": decision.transaction_id}
     target = change.reverses or ", ".join(key.name for key in change.account_keys)
+    if forced:
+        details["forced"] = True
     if isinstance(intent, SetControl):
         target = f"{intent.book}/{intent.user}"
         details["mode"] = intent.mode

@@ -251,6 +251,9 @@ async def test_force_ends_an_open_option_of_demo_alone(manager: BalanceManager) 
     assert trade_of(forced)["outcome"] == "lose" and trade_of(forced)["forced"] is True
     with pytest.raises(Conflict):
         await manager.trading.force(demo.transaction_id, "win", actor="root")
+    (row, *_) = await manager.reader.audit(None, 1)
+    assert (row["actor"], row["target"]) == ("root", demo.transaction_id)
+    assert (row["details"]["forced"], row["details"]["outcome"]) == (True, "lose")
 
 
 async def test_settlement_passes_freeze_and_pause_and_open_options_keep_an_account_open(
