@@ -330,6 +330,30 @@ async def test_a_row_that_was_changed_by_hand_decides_nothing(
     assert trade_view(trade, manager.catalog).id == opened["id"]
 
 
+async def test_what_was_broken_by_hand_does_not_keep_others_from_being_settled(
+    database_url: str, clock: ManualClock
+) -> None:
+    async with open_ledger(database_url, clock=clock) as manager:
+        await manager.update_balance("alice", "100", "deposit")
+        await quote(manager, "60000.00")
+        opened = [await manager.trading.open_option("alice", PAIR, "up", "10", 30) for _ in "123"]
+        unknown, unread, fine = [receipt.transaction_id for receipt in opened]
+        await execute(
+            database_url,
+            f"UPDATE trades SET pair = 'NO-PAIR' WHERE id = '{unknown}'",
+            f"UPDATE trades SET told = 'nothing' WHERE id = '{unread}'",
+        )
+        clock.move(seconds=31)
+        assert await manager.trading.settle_due() == 2
+        assert await manager.trading.settle_due() == 0
+        assert (await manager.trading.read_option(fine)).outcome == "tie"
+        assert (await manager.trading.read_option(unread)).outcome == "tie"
+        await manager.verify(fix=True)
+        assert await manager.trading.settle_due() == 1
+        assert (await manager.verify()).errors == 0
+    await examine(database_url)
+
+
 async def test_several_writers_settle_once_and_use_a_client_order_id_once(
     manager: BalanceManager, database_url: str, clock: ManualClock
 ) -> None:

@@ -35,7 +35,7 @@ from ..transaction_types import TransactionType
 from .market import Market
 from .pairs import RATE_DECIMALS, Pair
 from .spot import check_client_order_id, nonzero, refuse_repeated
-from .trades import Option, check_demo
+from .trades import Expired, Option, check_demo
 
 
 def open_option(
@@ -77,11 +77,12 @@ def open_option(
 
 
 def settle_option(
-    catalog: Catalog, kind: TransactionType, option: Option, *, details: Details
+    catalog: Catalog, kind: TransactionType, option: Option | Expired, *, details: Details
 ) -> Change:
-    """The end of `option`, which has expired, by the price of its expiry."""
-    intent = SettleOption(option.key, option.id, option.pair)
-    return make_change(kind, (catalog.asset(option.key.asset),), intent, details, None)
+    """The end of `option`, which has expired, by the price of its expiry. Raises UnknownPair."""
+    quote = catalog.asset(catalog.pair(option.pair).quote)
+    key = AccountKey(option.book, option.user_id, quote.code)
+    return make_change(kind, (quote,), SettleOption(key, option.id, option.pair), details, None)
 
 
 def force_option(

@@ -9,7 +9,7 @@ from sqlalchemy import Row, text
 from ..database import Database
 from ..intents import Mode
 from .trade_rows import SELECT_TRADES
-from .trades import Kind
+from .trades import Expired, Kind
 
 TradeRow = Row[Any]
 
@@ -52,17 +52,21 @@ class TradeReader:
         condition = " AND ".join(conditions) or "1 = 1"
         return await self._trades(f"{condition} ORDER BY position DESC", given, limit)
 
-    async def expired(self, now: str, after: tuple[str, str], limit: int) -> list[TradeRow]:
+    async def expired(self, now: str, after: tuple[str, str], limit: int) -> list[Expired]:
         """
         At most `limit` open options that expired before `now` (RFC 3339), the first to expire
         first, and after that expiry and id.
         """
-        return await self._trades(
-            "status = 'open' AND expires_at < :now AND (expires_at, id) > (:expiry, :id)"
-            " ORDER BY expires_at, id",
-            {"now": now, "expiry": after[0], "id": after[1]},
-            limit,
-        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                text(
+                    "SELECT id, user_id, book, pair, expires_at FROM trades"
+                    " WHERE status = 'open' AND expires_at < :now"
+                    " AND (expires_at, id) > (:expiry, :id) ORDER BY expires_at, id LIMIT :limit"
+                ),
+                {"now": now, "expiry": after[0], "id": after[1], "limit": limit},
+            )
+            return [Expired(**row._mapping) for row in rows]
 
     async def first_expiry(self) -> str | None:
         """When the first open option expires, or did (RFC 3339); None where none is open."""

@@ -99,6 +99,16 @@ class Option(Struct, frozen=True, kw_only=True):
         return self.key.book
 
 
+class Expired(Struct, frozen=True):
+    """An option whose time is over, by the columns that find it; expires_at: RFC 3339."""
+
+    id: str
+    user_id: str
+    book: str
+    pair: str
+    expires_at: str
+
+
 Trade = SpotTrade | Option
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 from ... import logs
 from ..accounts import check_user_id
 from ..catalog import Catalog
-from ..changes import Amount, Change, Details, IdempotencyKey
+from ..changes import Amount, Change, Details, IdempotencyKey, refused
 from ..clock import Clock, parse_rfc3339, rfc3339
 from ..errors import Conflict, LedgerError, NotFound, OutcomeUnknown, Overloaded
 from ..intents import Direction, Mode, Outcome, TradeSide
@@ -18,7 +18,7 @@ from ..transaction_types import TransactionTypes
 from . import controls, options, spot
 from .reading import TradeReader, TradeRow
 from .trade_rows import trade_from
-from .trades import DEMO_BOOK, Kind, Option, Trade
+from .trades import DEMO_BOOK, Expired, Kind, Option, Trade
 
 _log = logs.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class Trading:
         self._reader = reader
         self._clock = clock
         self._default_book = default_book
-        self._refused: set[str] = set()
+        self._unsettled: set[str] = set()
 
     async def spot_order(
         self,
@@ -177,16 +177,16 @@ class Trading:
         settled. Safe to repeat.
         """
         settled, after = 0, ("", "")
-        refused: set[str] = set()
+        unsettled: set[str] = set()
         # In order of expiry: those that are refused now are not in the others' way.
         while found := await self._expired(after):
             outcomes = await self._ledger.post_many([await self._settlement(o) for o in found])
             settled += sum(isinstance(o, Receipt) and not o.replayed for o in outcomes)
-            refused |= self._report(found, outcomes)
+            unsettled |= self._report(found, outcomes)
             if any(isinstance(outcome, (Overloaded, OutcomeUnknown)) for outcome in outcomes):
                 break
             after = (found[-1].expires_at, found[-1].id)
-        self._refused = refused
+        self._unsettled = unsettled
         return settled
 
     async def overdue_seconds(self) -> float:
@@ -197,19 +197,19 @@ class Trading:
         return max(0.0, (self._clock.now() - parse_rfc3339(first)).total_seconds())
 
     def _report(
-        self, expired: Sequence[Option], outcomes: Sequence[Receipt | LedgerError]
+        self, expired: Sequence[Expired], outcomes: Sequence[Receipt | LedgerError]
     ) -> set[str]:
         """
         The ids of what cannot be settled, each logged unless it was so the last time; a Conflict
         means that another did, or will soon.
         """
-        refused = set()
+        unsettled: set[str] = set()
         for option, outcome in zip(expired, outcomes, strict=True):
             if not isinstance(outcome, (Receipt, Conflict)):
-                refused.add(option.id)
-                if option.id not in self._refused:
+                unsettled.add(option.id)
+                if option.id not in self._unsettled:
                     _log.warning("an option is not settled", id=option.id, reason=str(outcome))
-        return refused
+        return unsettled
 
     async def read_trade(self, trade_id: str) -> Trade:
         """The trade `trade_id` as it stands; raises NotFound."""
@@ -257,17 +257,19 @@ class Trading:
     async def _post(self, build: Callable[[Catalog], Change]) -> Receipt:
         return await self._ledger.post(await self._ledger.prepare(build))
 
-    async def _expired(self, after: tuple[str, str]) -> list[Option]:
-        now = rfc3339(self._clock.now())
-        rows = await self._reader.expired(now, after, EXPIRED_AT_ONCE)
-        return [trade for trade in await self._read(rows) if isinstance(trade, Option)]
+    async def _expired(self, after: tuple[str, str]) -> list[Expired]:
+        return await self._reader.expired(rfc3339(self._clock.now()), after, EXPIRED_AT_ONCE)
 
     async def _read(self, rows: Sequence[TradeRow]) -> list[Trade]:
         return await self._ledger.prepare(lambda c: [trade_from(row, c) for row in rows])
 
-    async def _settlement(self, option: Option) -> Change:
+    async def _settlement(self, option: Expired) -> Change:
         kind = self._ledger.types["option_settled"]
         details = Details(key=IdempotencyKey(SETTLEMENT, "system", option.id))
-        return await self._ledger.prepare(
-            lambda c: options.settle_option(c, kind, option, details=details)
-        )
+        try:
+            return await self._ledger.prepare(
+                lambda c: options.settle_option(c, kind, option, details=details)
+            )
+        except LedgerError as refusal:
+            # A row that was changed by hand is not in the others' way.
+            return refused(refusal)
