@@ -354,36 +354,6 @@ async def test_what_was_broken_by_hand_does_not_keep_others_from_being_settled(
     await examine(database_url)
 
 
-async def test_several_writers_settle_once_and_use_a_client_order_id_once(
-    manager: BalanceManager, database_url: str, clock: ManualClock
-) -> None:
-    """Two processes: neither a settlement nor a client_order_id is taken twice."""
-    await manager.administration.put_pair("ETH-BTC", {"minimum": "0.001"}, actor="root")
-    await manager.update_balance("alice", "10", "deposit", asset="BTC")
-    await manager.prices.push("ETH-BTC", "0.05", actor="feed")
-    before = await money(manager)
-    async with open_ledger(database_url, clock=clock) as other:
-        for number in range(8):
-            outcomes = await asyncio.gather(
-                manager.trading.spot_order(
-                    "alice", "ETH-BTC", "buy", base_amount="1", client_order_id=f"o{number}"
-                ),
-                other.trading.open_option(
-                    "alice", PAIR, "up", "10", 30, client_order_id=f"o{number}"
-                ),
-                return_exceptions=True,
-            )
-            assert sum(isinstance(outcome, Receipt) for outcome in outcomes) == 1
-            assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 1
-        options = len(await manager.trading.trades(kind="option"))
-        clock.move(seconds=29)
-        await quote(manager, "60001.00")
-        clock.move(seconds=2)
-        settled = await asyncio.gather(manager.trading.settle_due(), other.trading.settle_due())
-        assert sum(settled) == options
-    assert await money(manager) == before + 8 * options
-
-
 async def test_a_refused_group_leaves_nothing_to_those_in_its_commit(
     manager: BalanceManager,
 ) -> None:

@@ -34,11 +34,12 @@ from ..trading.trades import (
     trade_from_view,
     trade_view,
 )
+from ..transaction_types import TRADING_CONTROL
 from ..updates import Committed
 from .stored import StoredEntry, told_of
 
 _SCREEN, _ONCE = Invariant.SCREEN_LEDGER, Invariant.REVERT_ONCE
-CONTROL = "trading_control"
+CONTROL = TRADING_CONTROL.name
 _MODES = ("win", "normal", "lose")
 # What ends an option says these anew; all else is as its opening told it.
 _ITS_END = ("status", "settle_price", "outcome", "forced", "settled_at", "reason", "position")

@@ -26,7 +26,7 @@ NEWEST_CONTROL = (
 
 
 class Rebuilding:
-    """The statements on one dialect, ``sqlite`` or ``postgresql``."""
+    """The rows of trades, exposures and controls, within the transaction of `connection`."""
 
     def __init__(self, connection: AsyncConnection, catalog: Catalog) -> None:
         self._connection = connection

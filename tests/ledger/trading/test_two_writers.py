@@ -78,6 +78,7 @@ async def trade(manager: BalanceManager, dice: random.Random) -> str:
 async def test_each_option_ends_once(both: Both, clock: ManualClock, database_url: str) -> None:
     """Whoever ends it: either's settlement, several at once, or somebody by force."""
     codes: Counter[str] = Counter()
+    settled = 0
 
     async def work(number: int) -> None:
         dice = random.Random(number)
@@ -88,12 +89,14 @@ async def test_each_option_ends_once(both: Both, clock: ManualClock, database_ur
         async with asyncio.timeout(60):
             for numbers in (range(6), range(6, 12)):
                 settling = [manager.trading.settle_due() for manager in (*both, *both)]
-                await asyncio.gather(*map(work, numbers), *settling)
+                working = asyncio.gather(*map(work, numbers))
+                settled += sum(await asyncio.gather(*settling))
+                await working
                 clock.move(seconds=31)
                 await push(both[0], "100.01")
         clock.move(seconds=61)
-        settled = await asyncio.gather(*(manager.trading.settle_due() for manager in both))
-    assert codes["done"] > 40 and sum(settled) > 0
+        settled += sum(await asyncio.gather(*(m.trading.settle_due() for m in both)))
+    assert codes["done"] > 40 and settled > 0
     # A deadlock would be retried unseen by callers; locks are taken in one order, so none is.
     assert [entry for entry in logs if entry["event"] == "a commit is tried again"] == []
     ends = await rows(
@@ -104,6 +107,8 @@ async def test_each_option_ends_once(both: Both, clock: ManualClock, database_ur
     options = await rows(database_url, "SELECT id, status FROM trades WHERE kind = 'option'")
     assert {row["trade"]: row["n"] for row in ends} == {row["id"]: 1 for row in options}
     assert {row["status"] for row in options} <= {"settled", "refunded"}
+    by_hand = await rows(database_url, "SELECT 1 FROM audit WHERE action = 'option_settled'")
+    assert settled == len(options) - len(by_hand), "each end is counted by whoever made it"
     assert not await rows(database_url, "SELECT 1 FROM exposures WHERE amount <> 0")
 
 
