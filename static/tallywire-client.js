@@ -90,8 +90,10 @@
  * @property {string} payout what a win pays besides the stake
  * @property {string} opens_at
  * @property {string} expires_at
+ * @property {number} settlement_age_s the oldest that the price of its expiry may be
  * @property {string} open_price
  * @property {string | null} settle_price null until it is settled
+ * @property {"simulated" | "pushed" | null} settle_source where that price is from
  * @property {"win" | "lose" | "tie" | null} outcome
  * @property {boolean} forced whether its outcome does not go by the price
  * @property {"win" | "lose"} [control] the trading control that it was opened under

@@ -162,9 +162,16 @@ class OptionTrade(_Trade, frozen=True, kw_only=True, tag="option"):
     payout: Annotated[Decimals, Meta(description="What a win pays besides the stake.")]
     opens_at: Time
     expires_at: Time
+    settlement_age_s: Annotated[
+        int, Meta(description="The oldest that the price of `expires_at` may be.")
+    ]
     open_price: Quoted
     settle_price: Annotated[
         Quoted | None, Meta(description="The price of `expires_at`; null until it is settled.")
+    ]
+    settle_source: Annotated[
+        PriceSource | None,
+        Meta(description="Where `settle_price` is from; `price_source`: the `open_price`."),
     ]
     outcome: Outcome | None
     forced: Annotated[

@@ -258,7 +258,7 @@ def _trade(
         if isinstance(intent, ForceOption):
             legs, trade = options.forced(intent, market)
         else:
-            legs, trade = options.settled(intent, market, catalog)
+            legs, trade = options.settled(intent, market)
         # A loss touches no account of theirs, yet they are told.
         subject = trade.user_id
         if trade.status == "refunded":

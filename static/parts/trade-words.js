@@ -24,7 +24,7 @@ export function assetsOf(pair) {
 /**
  * A price, which says where it is from unless it is a real one.
  * @param {string} price
- * @param {Price["source"]} source
+ * @param {Price["source"] | null} source null where it is said beside it
  */
 export const priceWords = (price, source) => (
   source === "simulated" ? `${grouped(price)} (simulated)` : grouped(price)
@@ -81,7 +81,8 @@ export function aboutTrade(trade) {
     ? [`at ${priceWords(trade.price, source)}`, `fee ${grouped(trade.fee)} ${quote}`]
     : [
       trade.settle_price === null ? `opened at ${priceWords(trade.open_price, source)}`
-        : `from ${grouped(trade.open_price)} to ${priceWords(trade.settle_price, source)}`,
+        : `from ${priceWords(trade.open_price, source === trade.settle_source ? null : source)}`
+          + ` to ${priceWords(trade.settle_price, trade.settle_source)}`,
       trade.status === "open" ? `a win pays ${grouped(trade.payout)} besides the stake` : "",
       trade.control && trade.status === "open" ? `a ${trade.control}, ${forcedWords(trade)}` : "",
     ];

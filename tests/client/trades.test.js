@@ -13,7 +13,7 @@ import { aboutTrade, endingOf, priceWords, timeLeft, tradeWords } from "../../st
 /** @param {Record<string, unknown>} [fields] @returns {Trade} */
 const option = (fields) => /** @type {Trade} */ (/** @type {unknown} */ ({
   id: "1", kind: "option", book: "demo", pair: "BTC-USDT", status: "open", direction: "up", stake: "1000.000000",
-  payout: "850.000000", expires_at: "2026-11-21T10:01:00.000000Z", open_price: "65000.00", settle_price: null,
+  payout: "850.000000", expires_at: "2026-11-21T10:01:00.000000Z", open_price: "65000.00", settle_price: null, settle_source: null,
   outcome: null, forced: false, price_source: "simulated", client_order_id: null, settled_at: null, reason: null,
   ...fields,
 }));
@@ -25,7 +25,7 @@ const order = (fields) => /** @type {Trade} */ (/** @type {unknown} */ ({
 }));
 /** @param {string} outcome @param {Record<string, unknown>} [fields] */
 const ended = (outcome, fields) => option({
-  status: "settled", outcome, settle_price: "65010.00", settled_at: "2026-11-21T10:01:01.000000Z", ...fields,
+  status: "settled", outcome, settle_price: "65010.00", settle_source: "simulated", settled_at: "2026-11-21T10:01:01.000000Z", ...fields,
 });
 
 test("a trade in words, its price's source among them", () => {

@@ -42,7 +42,16 @@ _SCREEN, _ONCE = Invariant.SCREEN_LEDGER, Invariant.REVERT_ONCE
 CONTROL = TRADING_CONTROL.name
 _MODES = ("win", "normal", "lose")
 # What ends an option says these anew; all else is as its opening told it.
-_ITS_END = ("status", "settle_price", "outcome", "forced", "settled_at", "reason", "position")
+_ITS_END = (
+    "status",
+    "settle_price",
+    "settle_source",
+    "outcome",
+    "forced",
+    "settled_at",
+    "reason",
+    "position",
+)
 
 # Anything else the database might refuse to look up.
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -245,22 +254,37 @@ def _just_opened(option: Option, prices: Prices) -> Option:
     price = prices.get((option.pair, option.opens_at))
     if price is not None:
         option = structs.replace(option, open_price=price.price, price_source=price.source)
-    return structs.replace(option, settle_price=None, outcome=None, settled_at=None, reason=None)
+    return structs.replace(
+        option,
+        settle_price=None,
+        settle_source=None,
+        outcome=None,
+        settled_at=None,
+        reason=None,
+    )
 
 
 def _ended(option: Option, prices: Prices) -> Option:
     """By the price of its expiry; where it was forced, by that of the moment, if it was earlier."""
     if option.status == "refunded":
-        return structs.replace(option, settle_price=None, outcome=None)
+        return structs.replace(option, settle_price=None, settle_source=None, outcome=None)
     ends = [option.expires_at, *([option.settled_at or ""] if option.forced else [])]
     kept = [prices.get((option.pair, end)) for end in ends]
-    settle_price, known = option.settle_price, [price.price for price in kept if price is not None]
-    if len(known) == len(ends) and settle_price not in known:
-        settle_price = known[0]
+    known = [(price.price, price.source) for price in kept if price is not None]
+    settled_by = (option.settle_price, option.settle_source)
+    if len(known) == len(ends) and settled_by not in known:
+        settled_by = known[0]
+    settle_price, settle_source = settled_by
     outcome = option.outcome
     if not option.forced and settle_price is not None:
         outcome = _by_price(option, settle_price)
-    return structs.replace(option, settle_price=settle_price, outcome=outcome, reason=None)
+    return structs.replace(
+        option,
+        settle_price=settle_price,
+        settle_source=settle_source,
+        outcome=outcome,
+        reason=None,
+    )
 
 
 def _by_price(option: Option, settle_price: int) -> Any:

@@ -37,10 +37,11 @@ class Market(NamedTuple):
         price = self.newest.get(pair.pair)
         return _not_older(price, self.now, pair.stale_after_s)
 
-    def price_of_expiry(self, pair: Pair, moment: str) -> Price | None:
-        """The last price of `pair` at or before `moment`, where it is not too old for that."""
-        price = self.expiries.get((pair.pair, moment))
-        return _not_older(price, moment, pair.settlement_age_s)
+    def price_of_expiry(self, option: Option) -> Price | None:
+        """The last price at or before the expiry of `option`, where it is not too old for that."""
+        moment = option.expires_at
+        price = self.expiries.get((option.pair, moment))
+        return _not_older(price, moment, option.settlement_age_s)
 
     def has_open_options(self, key: AccountKey) -> bool:
         """Whether an option is open whose stake came from the account `key`."""

@@ -34,6 +34,7 @@ from ..money import format_amount, parse_positive
 from ..transaction_types import TransactionType
 from .market import Market
 from .pairs import RATE_DECIMALS, Pair
+from .prices import Price
 from .spot import check_client_order_id, nonzero, refuse_repeated
 from .trades import Expired, Option, check_demo
 
@@ -138,6 +139,7 @@ def opened(
         payout=payout,
         opens_at=market.now,
         expires_at=rfc3339(expires_at),
+        settlement_age_s=pair.settlement_age_s,
         open_price=price.price,
         control=None if mode == "normal" else mode,
         forced=mode != "normal",
@@ -147,9 +149,7 @@ def opened(
     return legs, option, None
 
 
-def settled(
-    intent: SettleOption, market: Market, catalog: Catalog
-) -> tuple[tuple[Leg, ...], Option]:
+def settled(intent: SettleOption, market: Market) -> tuple[tuple[Leg, ...], Option]:
     """
     The legs that end an expired option, and the option then: settled, or refunded where the price
     of its expiry is not known. Raises NotFound; Conflict where it has ended or not expired.
@@ -157,14 +157,13 @@ def settled(
     option = _open(intent, market)
     if market.now <= option.expires_at:
         raise Conflict("the option has not expired")
-    pair = catalog.pair(option.pair)
-    price = market.price_of_expiry(pair, option.expires_at)
+    price = market.price_of_expiry(option)
     if price is None:
-        reason = f"no price within {pair.settlement_age_s} s before its expiry"
+        reason = f"no price within {option.settlement_age_s} s before its expiry"
         ended = replace(option, status="refunded", settled_at=market.now, reason=reason)
         return _returned(option), ended
     outcome: Outcome = option.control or _outcome(option, price.price)
-    return _ended(option, outcome, price.price, market.now)
+    return _ended(option, outcome, price, market.now)
 
 
 def forced(intent: ForceOption, market: Market) -> tuple[tuple[Leg, ...], Option]:
@@ -179,7 +178,7 @@ def forced(intent: ForceOption, market: Market) -> tuple[tuple[Leg, ...], Option
     if price is None:
         raise StalePrice(f"{option.pair} has no price")
     ended = replace(option, forced=True)
-    return _ended(ended, intent.outcome, price.price, market.now)
+    return _ended(ended, intent.outcome, price, market.now)
 
 
 def _open(intent: SettleOption | ForceOption, market: Market) -> Option:
@@ -202,11 +201,18 @@ def _outcome(option: Option, price: int) -> Outcome:
 
 
 def _ended(
-    option: Option, outcome: Outcome, price: int, now: str
+    option: Option, outcome: Outcome, price: Price, now: str
 ) -> tuple[tuple[Leg, ...], Option]:
     if option.forced:
         check_demo(option.book)
-    ended = replace(option, status="settled", outcome=outcome, settle_price=price, settled_at=now)
+    ended = replace(
+        option,
+        status="settled",
+        outcome=outcome,
+        settle_price=price.price,
+        settle_source=price.source,
+        settled_at=now,
+    )
     key, stake = option.key, option.stake
     if outcome == "tie":
         return _returned(option), ended

@@ -62,8 +62,9 @@ class Option(Struct, frozen=True, kw_only=True):
 
     key: the account that paid the stake; stake, payout (what a win pays besides the stake): minor
     units; prices count units of the pair's last decimal; payout_rate: ten-thousandths; times are
-    RFC 3339; control: what was decided for the user's options as this one opened, where it forces
-    an outcome; position: where it was opened, None until that is committed.
+    RFC 3339; settlement_age_s: the oldest that the price of its expiry may be, in seconds;
+    control: what was decided for the user's options as this one opened, where it forces an
+    outcome; position: where it was opened, None until that is committed.
     """
 
     id: str
@@ -77,8 +78,10 @@ class Option(Struct, frozen=True, kw_only=True):
     payout: int
     opens_at: str
     expires_at: str
+    settlement_age_s: int
     open_price: int
     settle_price: int | None = None
+    settle_source: PriceSource | None = None
     outcome: Outcome | None = None
     control: Forced | None = None
     forced: bool = False
@@ -134,7 +137,7 @@ def trade_view(trade: Trade, catalog: Catalog) -> objects.Trade:
     if isinstance(trade, SpotTrade):
         return objects.SpotTrade(**told, status="filled")
     del told["key"]
-    for name in ("settle_price", "outcome", "settled_at", "reason"):
+    for name in ("settle_price", "settle_source", "outcome", "settled_at", "reason"):
         told.setdefault(name, None)
     return objects.OptionTrade(**told, user_id=trade.user_id, book=trade.book)
 

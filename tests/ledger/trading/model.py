@@ -250,6 +250,8 @@ class Option:
             "opens_at": moment(self.opened_at),
             "expires_at": moment(self.expires_at),
             "open_price": shown(self.open_price, pair.price_decimals),
+            "settlement_age_s": pair.settlement_age_s,
+            "settle_source": None if settled is None else "pushed",
             "settle_price": None if settled is None else shown(settled, pair.price_decimals),
             "outcome": self.outcome,
             "forced": self.forced,
