@@ -30,6 +30,7 @@ from tallywire.ledger.errors import (
     Paused,
     StalePrice,
 )
+from tallywire.ledger.objects import OptionTrade
 from tallywire.ledger.trading.options import open_option, settle_option
 from tallywire.ledger.trading.trades import trade_view
 
@@ -200,6 +201,22 @@ async def test_without_a_price_of_its_expiry_an_option_is_refunded(
     assert update["change_type"] == "option_refunded"
     assert update["trade"]["status"] == "refunded"
     assert "price" in update["trade"]["reason"]
+
+
+async def test_an_option_keeps_the_terms_that_it_was_opened_with(
+    manager: BalanceManager, clock: ManualClock
+) -> None:
+    opened = trade_of(await manager.trading.open_option("alice", PAIR, "up", "10", 30))
+    worse = {"settlement_age_s": 1, "durations": [{"duration_s": 30, "payout_rate": "0.1"}]}
+    await manager.administration.put_pair(PAIR, worse, actor="root")
+    clock.move(seconds=20)
+    await quote(manager, "60000.01")
+    clock.move(seconds=11)
+    assert await manager.trading.settle_due() == 1
+    ended = trade_view(await manager.trading.read_trade(opened["id"]), manager.catalog)
+    assert isinstance(ended, OptionTrade)
+    assert (ended.outcome, ended.payout) == ("win", "8.000000")
+    assert (ended.settlement_age_s, ended.settle_source) == (60, "pushed")
 
 
 async def test_the_house_takes_options_up_to_its_limit(manager: BalanceManager) -> None:
