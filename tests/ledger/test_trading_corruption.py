@@ -55,6 +55,7 @@ MAIN, DEMO, BOB = "main/alice/USDT", "demo/alice/USDT", "main/bob/USDT"
 NOBODY = "-"
 WON_END, LOST_END, CONTROLLED_END, TIED_END = ENDS
 
+AGE = '"settlement_age_s":60'
 TABLES = ("transactions", "postings", "seals", "prices")
 
 
@@ -332,6 +333,27 @@ LIES: dict[str, Lie] = {
     ),
     "a reason of what was settled": trade_told(
         WON_END, '"reason":null', '"reason":"none"', "trade: reason"
+    ),
+    "how old its price might be": trade_told(
+        WON_END, '"settlement_age_s":60', '"settlement_age_s":61', "trade: settlement_age_s"
+    ),
+    "where its price is from": trade_told(
+        WON_END, '"settle_source":"pushed"', '"settle_source":"simulated"', "trade: settle_source"
+    ),
+    "a refund though there was a price": Lie(
+        (
+            *told(AGE, '"settlement_age_s":999', REFUNDED),
+            *told(AGE, '"settlement_age_s":999', REFUNDED_END),
+        ),
+        SCREEN,
+        MAIN,
+        "trade: status",
+    ),
+    "a settlement by a price that was too old": Lie(
+        (*told(AGE, '"settlement_age_s":1', WON), *told(AGE, '"settlement_age_s":1', WON_END)),
+        SCREEN,
+        MAIN,
+        "trade: status",
     ),
     "an outcome of what was refunded": trade_told(
         REFUNDED_END, '"outcome":null', '"outcome":"win"', "trade: outcome"

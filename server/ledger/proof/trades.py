@@ -266,8 +266,14 @@ def _just_opened(option: Option, prices: Prices) -> Option:
 
 def _ended(option: Option, prices: Prices) -> Option:
     """By the price of its expiry; where it was forced, by that of the moment, if it was earlier."""
+    price = prices.get((option.pair, option.expires_at))
     if option.status == "refunded":
-        return structs.replace(option, settle_price=None, settle_source=None, outcome=None)
+        status = "refunded" if price is None or _is_too_old(price, option) else "settled"
+        return structs.replace(
+            option, status=status, settle_price=None, settle_source=None, outcome=None
+        )
+    if price is not None and not option.forced and _is_too_old(price, option):
+        return structs.replace(option, status="refunded")
     ends = [option.expires_at, *([option.settled_at or ""] if option.forced else [])]
     kept = [prices.get((option.pair, end)) for end in ends]
     known = [(price.price, price.source) for price in kept if price is not None]
@@ -285,6 +291,15 @@ def _ended(option: Option, prices: Prices) -> Option:
         outcome=outcome,
         reason=None,
     )
+
+
+def _is_too_old(price: Price, option: Option) -> bool:
+    """Whether `price` is too old to be that of the option's expiry."""
+    try:
+        age = parse_rfc3339(option.expires_at) - parse_rfc3339(price.time)
+    except ValueError:
+        return False
+    return age > timedelta(seconds=option.settlement_age_s)
 
 
 def _by_price(option: Option, settle_price: int) -> Any:
