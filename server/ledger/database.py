@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 import asyncpg
@@ -52,6 +54,7 @@ _POSTGRES_UPGRADE = {
     "statement_timeout": "0",
 }
 _CONNECT_SECONDS = 5
+_BUSY_SECONDS = 0.01
 # Longer than any server-side timeout: past it the connection itself is dead.
 _WRITER_COMMAND_SECONDS = 8
 _READER_COMMAND_SECONDS = 65
@@ -302,7 +305,7 @@ def _sqlite_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
         connection.isolation_level = None
         try:
             for setting in (*mode, "synchronous=FULL", "foreign_keys=ON"):
-                connection.execute(f"PRAGMA {setting}").close()
+                _set(connection, setting)
         except BaseException:
             # A file that is no database: nobody else would end the driver's thread.
             connection.close()
@@ -313,6 +316,20 @@ def _sqlite_engine(url: URL, *, writes: bool, pool_size: int) -> AsyncEngine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _set(connection: Any, setting: str) -> None:
+    """Set a new connection's `setting`, `name=value`."""
+    deadline = monotonic() + _CONNECT_SECONDS
+    while True:
+        try:
+            connection.execute(f"PRAGMA {setting}").close()
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite itself does not wait for another that sets the mode at the same moment.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+            connection.run_async(lambda _driver: asyncio.sleep(_BUSY_SECONDS))
 
 
 def _session_options(url: URL) -> dict[str, str]:

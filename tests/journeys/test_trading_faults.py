@@ -457,12 +457,12 @@ async def test_three_workers_settle_what_is_due_at_once(
         async with outside.screen("watcher", streams=("prices",)) as watcher:
             await asyncio.to_thread(redis_server.kill9)
             await market.push("100.75")
-            await watcher.until(lambda: watcher.prices[market.name] == market.pushed[-1])
+            await watcher.until(lambda: watcher.prices.get(market.name) == market.pushed[-1])
             body = opened(await market.option(traders[0], "down", "1"))
             await market.push("100.25")
             (trade,) = await ended(screens[0], body["transaction_id"])
             assert result(trade) == market.decided(trade)
-            await watcher.until(lambda: watcher.prices[market.name] == market.pushed[-1])
+            await watcher.until(lambda: watcher.prices.get(market.name) == market.pushed[-1])
         await check_ledger(outside)
 
 

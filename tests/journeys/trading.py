@@ -214,7 +214,7 @@ async def new_market(outside: Outside, **terms: Any) -> Market:
         "durations": DURATIONS,
         "maximum_stake": "1000",
         "exposure_limit": "100000",
-        "stale_after_s": 60,
+        "stale_after_s": 3600,
         "settlement_age_s": 60,
     }
     return await put_market(outside, f"{base}-{QUOTE}", **settings | terms)

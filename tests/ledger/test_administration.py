@@ -160,7 +160,8 @@ async def test_what_operators_do_to_accounts_is_in_the_audit(ledger: BalanceMana
         ),
     ]
     assert [action for _, action, _, _ in told[2:]] == ["account_changed", "reversal"]
-    assert told[-1][2:] == (deposit.transaction_id, {"transaction_id": forced.transaction_id})
+    details = {"transaction_id": forced.transaction_id, "forced": True}
+    assert told[-1][2:] == (deposit.transaction_id, details)
 
 
 async def test_accounts_are_opened_and_set_from_python(ledger: BalanceManager) -> None:
