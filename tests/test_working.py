@@ -30,6 +30,9 @@ async def _until_holder(database: Database, *, other_than: str | None, within: f
     return holder
 
 
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)], indirect=True
+)
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 async def test_another_takes_over(
     worker: StartWorker, database_url: str, end: signal.Signals

@@ -177,6 +177,9 @@ class BusyConnection:
         return result
 
 
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.long)], indirect=True
+)
 async def test_whatever_is_committed_between_two_statements(
     small_pages: None, ledger: BalanceManager, database_url: str
 ) -> None:

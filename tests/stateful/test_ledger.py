@@ -15,6 +15,9 @@ FEW = 3
 STEPS = 50
 
 
+@pytest.mark.parametrize(
+    "fresh_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 @pytest.mark.timeout(300)
 def test_any_sequence_of_operations(fresh_url: Callable[[], str]) -> None:
     machine = type("Machine", (LedgerMachine,), {"fresh_url": staticmethod(fresh_url)})

@@ -18,6 +18,9 @@ FEW = 3
 STEPS = 40
 
 
+@pytest.mark.parametrize(
+    "fresh_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 @pytest.mark.timeout(300)
 def test_any_sequence_of_trading(fresh_url: Callable[[], str]) -> None:
     machine = type("Machine", (TradingMachine,), {"fresh_url": staticmethod(fresh_url)})
