@@ -34,6 +34,17 @@ class Sets:
             return f"json_each(:{name}) AS {name}"
         return f"unnest(CAST(:{name} AS {kind}[])) AS {name}(value)"
 
+    def pairs(self, pairs: Collection[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+        """A query of these `pairs` of texts, in their order, and its parameters."""
+        if self._sqlite:
+            query = (
+                "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')"
+                " FROM json_each(:pairs)"
+            )
+            return query, {"pairs": self.parameter(list(pairs))}
+        query = "SELECT * FROM unnest(CAST(:firsts AS text[]), CAST(:seconds AS text[]))"
+        return query, {"firsts": [a for a, _ in pairs], "seconds": [b for _, b in pairs]}
+
     def parameter(self, values: Collection[Any]) -> Any:
         """`values` as the parameter."""
         return msgspec.json.encode(values).decode() if self._sqlite else list(values)

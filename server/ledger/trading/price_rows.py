@@ -24,8 +24,8 @@ class PriceRows:
 
     def __init__(self, dialect: str) -> None:
         self._sqlite = dialect == "sqlite"
-        sets = Sets(dialect)
-        self._any, self._set = sets.among, sets.parameter
+        self._sets = Sets(dialect)
+        self._any, self._set = self._sets.among, self._sets.parameter
 
     async def lock(self, connection: AsyncConnection, pairs: Collection[str]) -> dict[str, Ticker]:
         """
@@ -67,18 +67,9 @@ class PriceRows:
 
         While a pair's ticker is locked, and from `mark_read` on, no other can appear there.
         """
-        if self._sqlite:
-            source = (
-                "SELECT json_extract(value, '$[0]') AS pair, json_extract(value, '$[1]') AS moment"
-                " FROM json_each(:wanted)"
-            )
-            parameters: dict[str, Any] = {"wanted": self._set(list(wanted))}
-        else:
-            source = "SELECT * FROM unnest(CAST(:pairs AS text[]), CAST(:moments AS text[]))"
-            parameters = {
-                "pairs": [pair for pair, _ in wanted],
-                "moments": [moment for _, moment in wanted],
-            }
+        if not wanted:
+            return {}
+        source, parameters = self._sets.pairs(wanted)
         rows = await connection.execute(
             text(
                 f"WITH wanted(pair, moment) AS ({source})"

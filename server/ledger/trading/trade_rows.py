@@ -39,8 +39,8 @@ class TradeRows:
 
     def __init__(self, dialect: str) -> None:
         self._sqlite = dialect == "sqlite"
-        sets = Sets(dialect)
-        self._any, self._set = sets.among, sets.parameter
+        self._sets = Sets(dialect)
+        self._any, self._set = self._sets.among, self._sets.parameter
 
     # Behind the locks of the accounts
 
@@ -100,7 +100,7 @@ class TradeRows:
         """The ids of the trades with those users and client_order_ids, by these."""
         if not orders:
             return {}
-        wanted, parameters = self._pairs(orders)
+        wanted, parameters = self._sets.pairs(orders)
         rows = await connection.execute(
             text(
                 "SELECT user_id, client_order_id, id FROM trades"
@@ -173,7 +173,7 @@ class TradeRows:
         """
         if not places:
             return {}
-        wanted, parameters = self._pairs(sorted(places))
+        wanted, parameters = self._sets.pairs(sorted(places))
         columns = ", ".join(key)
         await connection.execute(
             text(
@@ -192,17 +192,6 @@ class TradeRows:
             parameters,
         )
         return {(row[0], row[1]): row[2] for row in rows}
-
-    def _pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
-        """A query of these pairs of texts in their order, and its parameters."""
-        if self._sqlite:
-            query = (
-                "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')"
-                " FROM json_each(:pairs)"
-            )
-            return query, {"pairs": self._set(pairs)}
-        query = "SELECT * FROM unnest(CAST(:firsts AS text[]), CAST(:seconds AS text[]))"
-        return query, {"firsts": [a for a, _ in pairs], "seconds": [b for _, b in pairs]}
 
 
 def trade_from(row: Any, catalog: Catalog) -> Trade:
