@@ -168,12 +168,7 @@ const nameOf = ({ book, asset }) => `${book}/${asset}`;
 
 /** @param {Session} session */
 async function debitBooks(session) {
-  /** @type {Set<string>} */
-  const found = new Set();
-  for (let query = "?limit=1000"; query;) {
-    const { items, next_cursor: next } = await session.requests.get(`/v1/books${query}`);
-    for (const { name, side } of items) if (side === "debit") found.add(name);
-    query = next ? `?limit=1000&cursor=${encodeURIComponent(next)}` : "";
-  }
-  return found;
+  /** @type {{name: string, side: string}[]} */
+  const books = await session.requests.getAll("/v1/books");
+  return new Set(books.filter(({ side }) => side === "debit").map(({ name }) => name));
 }

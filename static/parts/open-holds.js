@@ -70,7 +70,7 @@ export class OpenHolds {
     /** @type {Hold[]} */
     let found;
     try {
-      found = await readAll(requests, user);
+      found = await requests.getAll("/v1/holds", { user_id: user, status: "open" });
     } catch (error) {
       if (this.#since !== since) return false;
       throw error;
@@ -158,21 +158,4 @@ export function bodyOf(row, step) {
   if (step === "confirm" && value(".part")) body.amount = value(".part");
   if (step === "confirm" && value(".to")) body.to_user = value(".to");
   return body;
-}
-
-/**
- * @param {Requests} requests
- * @param {string} user
- */
-async function readAll(requests, user) {
-  /** @type {Hold[]} */
-  const found = [];
-  const query = new URLSearchParams({ user_id: user, status: "open", limit: "1000" });
-  for (let more = true; more;) {
-    const { items, next_cursor: next } = await requests.get(`/v1/holds?${query}`);
-    found.push(...items);
-    more = next !== null;
-    query.set("cursor", next);
-  }
-  return found;
 }

@@ -88,6 +88,25 @@ export class Requests {
   }
 
   /**
+   * All items of a list, asked for page by page.
+   * @param {string} path
+   * @param {Record<string, string>} [filters]
+   * @returns {Promise<any[]>}
+   * @throws {Refusal | NoAnswer | NoToken}
+   */
+  async getAll(path, filters = {}) {
+    const found = [];
+    const query = new URLSearchParams({ ...filters, limit: "1000" });
+    for (let more = true; more;) {
+      const { items, next_cursor: next } = await this.get(`${path}?${query}`);
+      found.push(...items);
+      more = next !== null;
+      query.set("cursor", next);
+    }
+    return found;
+  }
+
+  /**
    * The Idempotency-Key of a request: the same until it had a good answer.
    * @param {string} path
    * @param {object} body

@@ -185,24 +185,8 @@ export class TradeList {
 async function readAll(requests, user) {
   const newest = new URLSearchParams({ user_id: user, limit: String(RECENT) });
   const [options, orders, open] = await Promise.all([
-    requests.get(`/v1/options?${newest}`), requests.get(`/v1/spot/orders?${newest}`), readOpen(requests, user),
+    requests.get(`/v1/options?${newest}`), requests.get(`/v1/spot/orders?${newest}`),
+    requests.getAll("/v1/options", { user_id: user, status: "open" }),
   ]);
   return [...open, ...options.items, ...orders.items];
-}
-
-/**
- * @param {Requests} requests
- * @param {string} user
- */
-async function readOpen(requests, user) {
-  /** @type {Trade[]} */
-  const found = [];
-  const query = new URLSearchParams({ user_id: user, status: "open", limit: "1000" });
-  for (let more = true; more;) {
-    const { items, next_cursor: next } = await requests.get(`/v1/options?${query}`);
-    found.push(...items);
-    more = next !== null;
-    query.set("cursor", next);
-  }
-  return found;
 }

@@ -4,20 +4,25 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { OpenHolds } from "../../static/parts/open-holds.js";
+import { Requests } from "../../static/parts/requests.js";
 
 /** @typedef {import("../../static/parts/open-holds.js").HoldsPage} HoldsPage */
-/** @typedef {import("../../static/parts/requests.js").Requests} Requests */
+/** @typedef {import("../../static/parts/identity.js").Identity} Identity */
 /** @typedef {import("../../static/tallywire-client.js").Hold} Hold */
 
 /** @param {string} id @param {Hold["status"]} [status] @returns {Hold} */
 const hold = (id, status = "open") => /** @type {Hold} */ ({ id, status });
 
 /** Answers each path when the test says so. */
-class Asked {
+class Asked extends Requests {
   /** @type {{path: string, answer: (list: object) => void, refuse: (why: Error) => void}[]} */
   waiting = [];
 
-  /** @param {string} path */
+  constructor() {
+    super(/** @type {Identity} */ ({}));
+  }
+
+  /** @param {string} path @override */
   get(path) {
     return new Promise((answer, refuse) => this.waiting.push({ path, answer, refuse }));
   }
@@ -28,10 +33,6 @@ class Asked {
     assert.ok(asked, "nothing was asked");
     return asked;
   }
-
-  get requests() {
-    return /** @type {Requests} */ (/** @type {unknown} */ (this));
-  }
 }
 
 const noPage = /** @type {HoldsPage} */ ({});
@@ -39,7 +40,7 @@ const turn = () => new Promise((resolve) => { setImmediate(resolve); });
 
 test("all pages are read", async () => {
   const [holds, asked] = [new OpenHolds(noPage), new Asked()];
-  const reading = holds.read(asked.requests, "Ann & Co");
+  const reading = holds.read(asked, "Ann & Co");
   const first = asked.next();
   assert.equal(first.path, "/v1/holds?user_id=Ann+%26+Co&status=open&limit=1000");
   first.answer({ items: [hold("1"), hold("2")], next_cursor: "c2" });
@@ -53,7 +54,7 @@ test("all pages are read", async () => {
 
 test("what is told while they are read is newer than what is read", async () => {
   const [holds, asked] = [new OpenHolds(noPage), new Asked()];
-  const reading = holds.read(asked.requests, "alice");
+  const reading = holds.read(asked, "alice");
   holds.changed(hold("2", "voided"));
   holds.changed(hold("3"));
   holds.changed(hold("4"));
@@ -66,10 +67,10 @@ test("what is told while they are read is newer than what is read", async () => 
 
 test("an answer about a user who is no longer wanted counts nothing, nor does its failure", async () => {
   const [holds, asked] = [new OpenHolds(noPage), new Asked()];
-  const ofAlice = holds.read(asked.requests, "alice");
-  const failing = holds.read(asked.requests, "alice");
+  const ofAlice = holds.read(asked, "alice");
+  const failing = holds.read(asked, "alice");
   holds.clear();
-  const ofBob = holds.read(asked.requests, "bob");
+  const ofBob = holds.read(asked, "bob");
   asked.next().answer({ items: [hold("1")], next_cursor: null });
   asked.next().refuse(new Error("away"));
   asked.next().answer({ items: [hold("2"), hold("3")], next_cursor: null });
@@ -79,7 +80,7 @@ test("an answer about a user who is no longer wanted counts nothing, nor does it
 
 test("a failure is told to who asked last", async () => {
   const [holds, asked] = [new OpenHolds(noPage), new Asked()];
-  const reading = holds.read(asked.requests, "alice");
+  const reading = holds.read(asked, "alice");
   asked.next().refuse(new Error("away"));
   await assert.rejects(reading, /away/);
 });

@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Requests } from "../../static/parts/requests.js";
 import { TradeList, listed } from "../../static/parts/trade-list.js";
 import { aboutTrade, endingOf, priceWords, timeLeft, tradeWords } from "../../static/parts/trade-words.js";
 
-/** @typedef {import("../../static/parts/requests.js").Requests} Requests */
+/** @typedef {import("../../static/parts/identity.js").Identity} Identity */
 /** @typedef {import("../../static/parts/trade-list.js").TradesPage} TradesPage */
 /** @typedef {import("../../static/tallywire-client.js").Trade} Trade */
 
@@ -74,10 +75,8 @@ test("what is told while they are read is newer, and what has ended never opens 
   const asked = [];
   /** @type {((list: object) => void)[]} */
   const answers = [];
-  const requests = /** @type {Requests} */ (/** @type {unknown} */ ({
-    /** @param {string} path */
-    get: (path) => new Promise((answer) => { asked.push(path); answers.push(answer); }),
-  }));
+  const requests = new Requests(/** @type {Identity} */ ({}));
+  requests.get = (path) => new Promise((answer) => { asked.push(path); answers.push(answer); });
   const trades = new TradeList(/** @type {TradesPage} */ ({}));
   const reading = trades.read(requests, "Ann & Co");
   assert.deepEqual(asked, [
